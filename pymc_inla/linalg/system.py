@@ -2,8 +2,8 @@
 
 Every solver (dense, elimination of local latents, sparse) has these methods, and every one is tested against the
 dense one. With constraints, the solver works with the bordered matrix K = [[H, C'], [C, 0]]: the top left block of its
-inverse is the constrained covariance Z(Z'HZ)^-1 Z' and log|det K| - log det CC' = log det Z'HZ, where the columns of Z are an
-orthonormal basis of the null space of C. H may be singular along directions that the constraints fix.
+inverse is the constrained covariance Z(Z'HZ)^-1 Z' and log|det K| - log det CC' = log det Z'HZ, where the columns of Z
+are an orthonormal basis of the null space of C. H may be singular along directions that the constraints fix.
 """
 
 from dataclasses import dataclass
