@@ -4,6 +4,8 @@ The oracle is dense algebra and SciPy quadrature; it shares no code with the pac
 under every prior on the scale.
 """
 
+import itertools
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -76,7 +78,7 @@ def test_every_prior_on_the_scale(name):
 
     def integral(f):
         pieces = [1e-6, 0.2, 0.4, 0.6, 0.9, 1.5, 3.0] + ([8.0, 60.0] if top > 3 else [])
-        return sum(integrate.quad(f, a, b, epsabs=1e-13)[0] for a, b in zip(pieces, pieces[1:], strict=False))
+        return sum(integrate.quad(f, a, b, epsabs=1e-13)[0] for a, b in itertools.pairwise(pieces))
 
     z = integral(joint)
     idata = pmi.fit(model(scale), draws=10_000, chains=1, random_seed=2, progressbar=False)
@@ -90,7 +92,7 @@ def test_every_prior_on_the_scale(name):
 
 def _cdf(joint, s, z):
     edges = np.concatenate([[1e-6], [p for p in (0.2, 0.4, 0.6, 0.9, 1.5, 3.0, 8.0) if p < s], [s]])
-    return sum(integrate.quad(joint, a, b, epsabs=1e-13)[0] for a, b in zip(edges, edges[1:], strict=False)) / z
+    return sum(integrate.quad(joint, a, b, epsabs=1e-13)[0] for a, b in itertools.pairwise(edges)) / z
 
 
 def test_zero_hyperparameters():
