@@ -131,6 +131,9 @@ class LatentGaussianModel:
     """(k,)"""
     explanations: tuple[Explanation, ...] = ()
     warnings: tuple[str, ...] = ()
+    predicted: tuple[str, ...] = ()
+    """Missing responses (free variables of the model that are neither latent nor hyperparameters), predicted after
+    the fit."""
 
     @property
     def n_x(self) -> int:
