@@ -4,6 +4,7 @@ Importing this package does not import Numba; the elimination and sparse solvers
 """
 
 from pymc_inla.linalg.build import build_system
+from pymc_inla.linalg.partition import Partition, choose_local
 from pymc_inla.linalg.system import Factor, SelectedInverse, System
 
-__all__ = ["Factor", "SelectedInverse", "System", "build_system"]
+__all__ = ["Factor", "Partition", "SelectedInverse", "System", "build_system", "choose_local"]
