@@ -256,6 +256,8 @@ class LGMFunctions:
     theta_lower: np.ndarray = field(default=None)
     """(n_theta,) bounds within which theta may be searched (numerical range, not a statement of the model)"""
     theta_upper: np.ndarray = field(default=None)
+    cdf: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    """(eta, theta) -> (n_obs,) P(Y_i <= y_i | eta, theta), where it is known in closed form: gives the PIT"""
 
     def __post_init__(self):
         if self.theta_lower is None:
