@@ -37,3 +37,7 @@ class ImproperPosteriorError(INLAError, ValueError):
 
 class ConvergenceError(INLAError, RuntimeError):
     """The numerics failed in a way that leaves no answer to report."""
+
+
+class ReliabilityWarning(UserWarning):
+    """A finished fit that should not be trusted without a look at `pymc_inla.reliability(idata)`."""

@@ -1,0 +1,244 @@
+"""The one entry point: a PyMC model in, a DataTree out. No mathematics happens here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import warnings
+
+import numpy as np
+from pymc.model import modelcontext
+from pymc.pytensorf import resolve_backend_compile_kwargs
+from xarray import DataTree
+
+from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
+from pymc_inla.lgm import LatentGaussianModel
+from pymc_inla.options import FitOptions, check_names, did_you_mean, draws_within, seed_sequence
+
+DEFAULT_DRAWS = 1000
+
+
+def fit(
+    model=None,
+    *,
+    draws=None,
+    chains=None,
+    like=None,
+    random_seed=None,
+    strategy="auto",
+    integration="auto",
+    progressbar=True,
+    progressbar_theme=None,
+    backend=None,
+    compile_kwargs=None,
+    include_transformed=False,
+    start=None,
+    var_names=None,
+    log_likelihood=False,
+    log_prior=False,
+    criteria=True,
+    vb_correct=None,
+    **unknown,
+) -> DataTree:
+    """Posterior of a latent Gaussian model by integrated nested Laplace approximations and local quadrature.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        The model; the one of the surrounding `with` block when left out.
+    draws, chains : int, optional
+        Shape of the posterior draws. The default is what `pm.sample` gives on this machine, or fewer draws (with a
+        warning) when they would take more than 0.5 GB.
+    like : DataTree, optional
+        Take the numbers of chains and draws from this result, so that ArviZ can lay both over each other.
+    random_seed : int, sequence of int or numpy.random.Generator, optional
+        The same seed gives the same result, bit for bit.
+    strategy : {"auto", "quadrature", "laplace", "simplified_laplace", "gaussian"}
+        How the latent field is integrated.
+    integration : {"auto", "grid", "ccd", "importance", "eb"}
+        How the hyperparameters are integrated; "eb" fixes them at their posterior mode.
+    progressbar : bool
+        Whether to show progress when the fit takes more than a second.
+    progressbar_theme : rich.theme.Theme, optional
+        Colors of the progress bar.
+    backend : str, optional
+        Computational backend of PyTensor, as in `pm.sample`.
+    compile_kwargs : dict, optional
+        Arguments of `pytensor.function`, as in `pm.sample`.
+    include_transformed : bool
+        Also return the unconstrained hyperparameters, as PyMC names them.
+    start : dict, optional
+        Start values of hyperparameters on the scale on which the model declares them. Latent variables need none:
+        their conditional mode is found from anywhere.
+    var_names : sequence of str, optional
+        Variables of the posterior group; all by default.
+    log_likelihood, log_prior : bool or sequence of str
+        Also compute the groups of these names for every draw.
+    criteria : bool
+        Whether to compute DIC, WAIC, CPO and PIT.
+    vb_correct : bool or sequence of int, optional
+        Variational correction of the latent means.
+
+    Returns
+    -------
+    xarray.DataTree
+        The groups of `pm.sample`, and under `inla` the deterministic results (:mod:`pymc_inla.output.datatree`).
+
+    Raises
+    ------
+    UnsupportedModelError
+        The model is not a latent Gaussian model; the message names the variable, the reason and what to do.
+    InvalidOptionError
+        An option is unknown or its value is not allowed.
+
+    Notes
+    -----
+    H. Rue, S. Martino, N. Chopin (2009), Approximate Bayesian inference for latent Gaussian models by using integrated
+    nested Laplace approximations, JRSS B 71, 319-392.
+    """
+    check_names(unknown)
+    options = FitOptions(
+        draws=draws,
+        chains=chains,
+        like=like,
+        random_seed=random_seed,
+        strategy=strategy,
+        integration=integration,
+        progressbar=progressbar,
+        progressbar_theme=progressbar_theme,
+        backend=backend,
+        compile_kwargs=compile_kwargs,
+        include_transformed=include_transformed,
+        start=start,
+        var_names=var_names,
+        log_likelihood=log_likelihood,
+        log_prior=log_prior,
+        criteria=criteria,
+        vb_correct=vb_correct,
+    )
+    return fit_model(modelcontext(model), options)
+
+
+def fit_model(model, options: FitOptions) -> DataTree:
+    """Read, compile, infer, return: the four steps of a fit.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    options : FitOptions
+    """
+    # Imported here so that `import pymc_inla` stays light.
+    from pymc_inla.analysis import analyze_model
+    from pymc_inla.compile import compile_model
+    from pymc_inla.inference import run_inference
+    from pymc_inla.output.datatree import to_datatree
+    from pymc_inla.output.progress import FitProgress
+    from pymc_inla.output.start import find_theta_start
+
+    clock = time.perf_counter()
+    compile_kwargs = None
+    if options.backend is not None or options.compile_kwargs is not None:
+        compile_kwargs = resolve_backend_compile_kwargs(options.backend, options.compile_kwargs)
+    inference_seed, prediction_seed = seed_sequence(options.random_seed).generate_state(2)
+    timings = {}
+    with FitProgress(options.progressbar, options.progressbar_theme) as progress:
+        progress("Reading the model", 0.0)
+        lgm = analyze_model(model)
+        names = posterior_names(lgm, options.var_names)
+        chains, draws = choose_sizes(lgm, names, options)
+        theta_start = None if options.start is None else find_theta_start(lgm, options.start)
+        timings["analysis"] = time.perf_counter() - clock
+
+        progress("Compiling", 0.0)
+        functions = compile_model(lgm, compile_kwargs=compile_kwargs)
+        timings["compile"] = time.perf_counter() - clock - timings["analysis"]
+
+        extra = {} if options.vb_correct is None else {"vb_correct": options.vb_correct}
+        result = run_inference(
+            functions,
+            strategy=options.strategy,
+            integration=options.integration,
+            n_draws=chains * draws,
+            random_seed=int(inference_seed),
+            criteria=options.criteria,
+            theta_start=theta_start,
+            progress=progress,
+            **extra,
+        )
+
+        progress("Collecting the result", 0.0)
+        idata = to_datatree(
+            lgm,
+            result,
+            chains=chains,
+            draws=draws,
+            names=names,
+            random_seed=int(prediction_seed),
+            include_transformed=options.include_transformed,
+            log_likelihood=options.log_likelihood,
+            log_prior=options.log_prior,
+            timings=timings,
+            start_time=clock,
+        )
+    if result.reliability.verdict != "good":
+        text = " ".join(result.reliability.messages)
+        warnings.warn(f"{text} See pymc_inla.reliability(idata).", ReliabilityWarning, stacklevel=3)
+    return idata
+
+
+def posterior_names(lgm: LatentGaussianModel, var_names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Names of the posterior group in the order of the model, `var_names` checked against them."""
+    ordered = [v.name for v in lgm.model.unobserved_RVs]
+    allowed = {*lgm.outputs, *lgm.predicted}
+    names = [name for name in ordered if name in allowed] + [name for name in lgm.outputs if name not in ordered]
+    # deterministics of predicted responses exist in the model only, and are computed with the predictions
+    names += [name for name in ordered if name not in names and lgm.predicted]
+    if var_names is None:
+        return tuple(names)
+    for name in var_names:
+        if name not in names:
+            raise InvalidOptionError(
+                f"var_names: the model has no posterior variable {name!r}.{did_you_mean(name, names)} "
+                f"It has {', '.join(names)}."
+            )
+    return tuple(name for name in names if name in var_names)
+
+
+def default_chains() -> int:
+    """The number of chains `pm.sample` runs on this machine: one per core (half the CPUs counted), from 2 to 4."""
+    return max(2, min(4, multiprocessing.cpu_count() // 2))
+
+
+def choose_sizes(lgm: LatentGaussianModel, names: tuple[str, ...], options: FitOptions) -> tuple[int, int]:
+    """Numbers of chains and of draws per chain."""
+    if options.like is not None:
+        sizes = options.like.posterior.sizes
+        return int(sizes["chain"]), int(sizes["draw"])
+    chains = int(options.chains or default_chains())
+    if options.draws is not None:
+        return chains, int(options.draws)
+    bytes_per_draw = 8 * posterior_elements(lgm, names)
+    draws = draws_within(bytes_per_draw, chains, DEFAULT_DRAWS)
+    if draws < DEFAULT_DRAWS:
+        gigabytes = bytes_per_draw * chains * DEFAULT_DRAWS / 1e9
+        warnings.warn(
+            f"{DEFAULT_DRAWS} draws of {chains} chains would take {gigabytes:.1f} GB: {draws} draws per chain are "
+            "returned. Set draws= or like= to choose, or var_names= to leave variables out. The marginals "
+            "under idata['inla'] do not depend on the draws.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return chains, draws
+
+
+def posterior_elements(lgm: LatentGaussianModel, names: tuple[str, ...]) -> int:
+    """Numbers held per draw: the latent field and every other variable of the posterior."""
+    largest = max((int(np.prod(term.shape, dtype=int)) for term in lgm.terms), default=1)
+    latents = {latent.name for latent in lgm.latents}
+    total = lgm.n_x
+    for name in names:
+        if name not in latents and name in lgm.outputs:
+            # an axis of unknown length is taken to be as long as the data
+            shape = [largest if length is None else length for length in lgm.outputs[name].type.shape]
+            total += int(np.prod(shape, dtype=int))
+    return total

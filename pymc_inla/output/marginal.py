@@ -1,0 +1,76 @@
+"""`pymc_inla.marginal`: the posterior marginal of one scalar as a density object."""
+
+from __future__ import annotations
+
+import numpy as np
+from xarray import DataArray, DataTree
+
+from pymc_inla.errors import InvalidOptionError
+from pymc_inla.options import did_you_mean
+from pymc_inla.output.density import GridDensity
+from pymc_inla.output.marginals import draw_density
+
+DETERMINISTIC = ("inla/latent_densities", "inla/hyperparameter_densities", "inla/unconstrained_densities")
+
+
+def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
+    """Posterior marginal of a scalar, or of one element of an array.
+
+    Parameters
+    ----------
+    idata : DataTree
+        Result of :func:`pymc_inla.fit`.
+    var_name : str
+        Variable of the posterior, or an unconstrained hyperparameter such as `"sigma_log__"`.
+    **indexers
+        Coordinates of the element: `marginal(idata, "u", plate=3)`.
+
+    Returns
+    -------
+    GridDensity
+        pdf, cdf, ppf, rvs, expectation, transform, plot. From the deterministic marginals where they exist (latent
+        variables, hyperparameters), otherwise a kernel density estimate of the draws.
+
+    Raises
+    ------
+    InvalidOptionError
+        The variable does not exist, or the indexers do not single out one element.
+    """
+    for group in DETERMINISTIC:
+        if group in idata and var_name in idata[group].data_vars:
+            pair = select_scalar(idata[group][var_name], var_name, indexers, keep=("density_axis", "point"))
+            return GridDensity(*pair.transpose("density_axis", "point").values, element_name(var_name, indexers))
+    posterior = idata["posterior"]
+    if var_name not in posterior.data_vars:
+        names = [str(name) for name in posterior.data_vars]
+        near = did_you_mean(var_name, names)
+        raise InvalidOptionError(f"The result has no variable {var_name!r}.{near} It has {', '.join(names)}.")
+    draws = select_scalar(posterior[var_name], var_name, indexers, keep=("chain", "draw"))
+    return draw_density(np.ravel(draws.values).astype(float), element_name(var_name, indexers))
+
+
+def select_scalar(array: DataArray, var_name: str, indexers, keep: tuple[str, ...]) -> DataArray:
+    """The element that the indexers single out; its own dimensions are gone, those of `keep` stay."""
+    own = [str(d) for d in array.dims if d not in keep]
+    for name in indexers:
+        if name not in own:
+            raise InvalidOptionError(
+                f"{var_name} has no dimension {name!r}.{did_you_mean(name, own)} Its dimensions: {', '.join(own)}."
+            )
+    for name, label in indexers.items():
+        try:
+            array = array.sel({name: label})
+        except KeyError as error:
+            labels = array[name].values
+            raise InvalidOptionError(
+                f"{var_name}: {label!r} is not a coordinate of {name}, which has {labels[:10]}."
+            ) from error
+    left = [str(d) for d in array.dims if d not in keep and array.sizes[d] != 1]
+    if left:
+        raise InvalidOptionError(f"{var_name} is an array: give one coordinate for each of {', '.join(left)}.")
+    return array.squeeze([d for d in array.dims if d not in keep], drop=True)
+
+
+def element_name(var_name: str, indexers) -> str:
+    """`u[3]`, as ArviZ writes it."""
+    return var_name + (f"[{', '.join(str(v) for v in indexers.values())}]" if indexers else "")

@@ -1,0 +1,192 @@
+"""Deterministic marginals as named arrays: latents, unconstrained and natural hyperparameters.
+
+Each variable keeps its own dimensions and gets a last one, `statistic`; densities get two, `density_axis` (x, pdf) and
+`point`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pytensor.graph.traversal import ancestors
+
+from pymc_inla.lgm import QUANTILES, Hyperparameter, LatentGaussianModel, Marginals
+from pymc_inla.output.density import GridDensity, find_mode
+
+QUANTILE_NAMES = tuple(f"q{100 * q:g}" for q in QUANTILES)
+STATISTICS = ("mean", "sd", "mode", *QUANTILE_NAMES)
+
+
+@dataclass(frozen=True)
+class NamedMarginals:
+    """Statistics (*shape, len(STATISTICS)) and densities (*shape, 2, G) per variable; densities may be missing."""
+
+    statistics: Mapping[str, np.ndarray]
+    densities: Mapping[str, np.ndarray]
+
+
+def split_marginals(marginals: Marginals, blocks) -> NamedMarginals:
+    """Marginals of a stacked vector, cut into its named blocks.
+
+    Parameters
+    ----------
+    marginals : Marginals
+        of m scalars
+    blocks : sequence of (name, shape, start)
+    """
+    table = np.column_stack([marginals.mean, marginals.sd, marginals.mode, marginals.quantiles])
+    statistics, densities = {}, {}
+    for name, shape, start in blocks:
+        part = slice(start, start + int(np.prod(shape, dtype=int)))
+        statistics[name] = table[part].reshape(*shape, len(STATISTICS))
+        if marginals.grid is not None and marginals.density is not None:
+            pair = np.stack([marginals.grid[part], marginals.density[part]], axis=1)
+            densities[name] = pair.reshape(*shape, 2, marginals.grid.shape[1])
+    return NamedMarginals(statistics, densities)
+
+
+def latent_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
+    """Marginals of the latent variables, named and shaped as in the posterior group."""
+    return split_marginals(marginals, [(latent.name, latent.shape, latent.start) for latent in lgm.latents])
+
+
+def unconstrained_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
+    """Marginals of theta, named as PyMC names the unconstrained values (`sigma_log__`)."""
+    return split_marginals(marginals, [(unconstrained_name(h), h.shape, h.start) for h in lgm.hyperparameters])
+
+
+def unconstrained_name(hyperparameter: Hyperparameter) -> str:
+    """Name of the value variable, or of the random variable when it has none of its own."""
+    return hyperparameter.variable.name or hyperparameter.name
+
+
+def natural_marginals(
+    lgm: LatentGaussianModel,
+    marginals: Marginals,
+    evaluate: Callable[[np.ndarray, tuple[str, ...]], Mapping[str, np.ndarray]],
+    draws: Mapping[str, np.ndarray],
+) -> NamedMarginals:
+    """Marginals of the hyperparameters on the scale of the model.
+
+    Where each element is a function of one element of theta, by change of variable; otherwise (simplex, ordered,
+    Cholesky factors, bounds that are hyperparameters) from the draws.
+
+    Parameters
+    ----------
+    lgm : LatentGaussianModel
+    marginals : Marginals
+        of theta
+    evaluate : callable
+        (theta (S, n_theta), names) -> values (S, *shape) of the named variables
+    draws : dict
+        values (S, *shape) of every hyperparameter, natural scale
+    """
+    statistics, densities = {}, {}
+    elementwise = [h for h in lgm.hyperparameters if marginals.grid is not None and is_elementwise(lgm, h)]
+    tables = evaluate_grids(elementwise, marginals, evaluate) if elementwise else {}
+    for h in lgm.hyperparameters:
+        if h.name in tables:
+            values, slopes, quantiles = tables[h.name]
+            pieces = [
+                change_variable(marginals, h.start + j, values[:, j], slopes[:, j], quantiles[:, j])
+                for j in range(h.size)
+            ]
+            statistics[h.name] = np.reshape([row for row, _ in pieces], (*h.shape, len(STATISTICS)))
+            densities[h.name] = np.reshape([pair for _, pair in pieces], (*h.shape, 2, len(values)))
+        elif h.name in draws:
+            statistics[h.name] = draw_statistics(draws[h.name])
+    return NamedMarginals(statistics, densities)
+
+
+def is_elementwise(lgm: LatentGaussianModel, h: Hyperparameter) -> bool:
+    """Whether each natural element is a function of its own unconstrained element alone.
+
+    Says no when the shapes differ (simplex, Cholesky), when another hyperparameter sets a bound, and for transforms
+    that act on whole vectors (ordered).
+    """
+    expression = lgm.outputs[h.name]
+    others = {k.variable for k in lgm.hyperparameters if k is not h}
+    if others.intersection(ancestors([expression])):
+        return False
+    if h.size == 1:
+        return expression.type.ndim == len(h.shape)
+    if expression.type.shape != h.shape:
+        return False
+    rv = next((rv for rv in lgm.model.free_RVs if rv.name == h.name), None)
+    transform = None if rv is None else lgm.model.rvs_to_transforms.get(rv)
+    return transform is None or type(transform).__name__ in {"LogTransform", "LogOddsTransform", "Interval"}
+
+
+def evaluate_grids(elementwise: list[Hyperparameter], marginals: Marginals, evaluate: Callable) -> dict:
+    """Natural values on the grids of all elements of theta, in one evaluation.
+
+    Row g of the evaluated theta holds the g-th grid point of every element: an element of the result depends on its
+    own column only.
+
+    Returns
+    -------
+    dict of str to (values (G, size), derivatives (G, size), quantiles (len(QUANTILES), size))
+    """
+    points = marginals.grid.T
+    # step of central differences that balances truncation (step^2) and rounding (eps / step)
+    step = 6e-6 * np.maximum(np.ptp(points, axis=0), 1e-3)
+    theta = np.concatenate([points, points + step, points - step, marginals.quantiles.T])
+    natural = evaluate(theta, tuple(h.name for h in elementwise))
+    tables = {}
+    for h in elementwise:
+        values, above, below, quantiles = np.split(
+            np.asarray(natural[h.name], float).reshape(len(theta), h.size), [len(points) * k for k in (1, 2, 3)]
+        )
+        tables[h.name] = values, (above - below) / (2 * step[h.start : h.stop]), quantiles
+    return tables
+
+
+def change_variable(marginals: Marginals, j: int, values: np.ndarray, slopes: np.ndarray, quantiles: np.ndarray):
+    """Statistics and density of g(theta_j), for a monotone g, from those of theta_j.
+
+    Moments are integrals over theta (trapezoidal rule, which converges fast for densities that vanish at both ends);
+    quantiles are mapped.
+
+    Parameters
+    ----------
+    marginals : Marginals
+        of theta
+    j : int
+    values, slopes : ndarray (G,)
+        g and its derivative on the grid of theta_j
+    quantiles : ndarray (len(QUANTILES),)
+        g at the quantiles of theta_j
+    """
+    theta, density = marginals.grid[j], marginals.density[j]
+    mass = np.trapezoid(density, theta)
+    mean = np.trapezoid(values * density, theta) / mass
+    sd = np.sqrt(np.trapezoid((values - mean) ** 2 * density, theta) / mass)
+    slopes = np.abs(slopes)
+    natural_density = np.divide(density, slopes * mass, out=np.zeros_like(density), where=slopes > 0)
+    if values[-1] < values[0]:
+        # QUANTILES are symmetric, so the quantiles of a decreasing g are those of theta in reverse
+        values, natural_density, quantiles = values[::-1], natural_density[::-1], quantiles[::-1]
+    row = np.concatenate([[mean, sd, find_mode(values, natural_density)], quantiles])
+    return row, np.stack([values, natural_density])
+
+
+def draw_statistics(draws: np.ndarray) -> np.ndarray:
+    """Statistics (*shape, len(STATISTICS)) of draws (S, *shape); the mode is that of a kernel density estimate."""
+    flat = np.asarray(draws, float).reshape(len(draws), -1)
+    quantiles = np.quantile(flat, QUANTILES, axis=0)
+    modes = [draw_density(column).mode if np.ptp(column) > 0 else column[0] for column in flat.T]
+    sd = flat.std(axis=0, ddof=1) if len(flat) > 1 else np.zeros(flat.shape[1])
+    table = np.column_stack([flat.mean(axis=0), sd, modes, quantiles.T])
+    return table.reshape(*draws.shape[1:], len(STATISTICS))
+
+
+def draw_density(draws: np.ndarray, name: str = "") -> GridDensity:
+    """Kernel density estimate of scalar draws (Gaussian kernel, Scott's bandwidth) on a grid of 200 points."""
+    from scipy.stats import gaussian_kde
+
+    kernel = gaussian_kde(draws)
+    margin = 4 * np.sqrt(kernel.covariance[0, 0])
+    x = np.linspace(draws.min() - margin, draws.max() + margin, 200)
+    return GridDensity(x, kernel(x), name)

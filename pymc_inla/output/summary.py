@@ -1,0 +1,99 @@
+"""`pymc_inla.summary`: a table of the posterior from the deterministic marginals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from xarray import DataArray, DataTree
+
+from pymc_inla.errors import InvalidOptionError
+from pymc_inla.options import check_choice, did_you_mean
+from pymc_inla.output.marginals import STATISTICS, draw_statistics
+
+KINDS = ("all", "latent", "hyperparameter", "criteria")
+GROUPS = {"latent": "inla/latent_marginals", "hyperparameter": "inla/hyperparameter_marginals"}
+COLUMNS = ("mean", "sd", *STATISTICS[3:], "mode")
+
+
+def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
+    """Mean, sd, quantiles and mode of every scalar.
+
+    Parameters
+    ----------
+    idata : DataTree
+        Result of :func:`pymc_inla.fit`.
+    var_names : str or sequence of str, optional
+        Variables of the posterior. By default the latent variables and the hyperparameters.
+    kind : {"all", "latent", "hyperparameter", "criteria"}
+        Which variables, or the model criteria.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per scalar, labeled as ArviZ does (`u[3]`), with the columns mean, sd, q2.5, q25, q50, q75, q97.5, mode,
+        and `source`: "marginal" for deterministic marginals, "draws" for deterministic variables of the model, whose
+        numbers come from the posterior draws.
+
+    Raises
+    ------
+    InvalidOptionError
+        A variable does not exist.
+    """
+    check_choice("kind", kind, KINDS)
+    if kind == "criteria":
+        return criteria_table(idata)
+    groups = [g for k, g in GROUPS.items() if kind in ("all", k) and g in idata]
+    known = {str(name): idata[group][name] for group in groups for name in idata[group].data_vars}
+    posterior = idata["posterior"]
+    names = list(known) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
+    frames = []
+    for name in names:
+        if name in known:
+            frames.append(rows(name, known[name], "marginal"))
+        elif kind == "all" and name in posterior.data_vars:
+            frames.append(rows(name, from_draws(posterior[name]), "draws"))
+        else:
+            allowed = [*known, *(str(n) for n in posterior.data_vars if kind == "all" and n not in known)]
+            near = did_you_mean(name, allowed)
+            raise InvalidOptionError(
+                f"summary: no variable {name!r} of kind {kind}.{near} There are {', '.join(allowed)}."
+            )
+    if not frames:
+        return pd.DataFrame(columns=[*COLUMNS, "source"])
+    return pd.concat(frames)
+
+
+def rows(name: str, statistics: DataArray, source: str) -> pd.DataFrame:
+    """Rows of one variable, in C order of its elements."""
+    own = [d for d in statistics.dims if d != "statistic"]
+    table = statistics.transpose(*own, "statistic").values.reshape(-1, len(STATISTICS))
+    labels = [[str(v) for v in statistics[d].values] for d in own]
+    shape = [len(axis) for axis in labels]
+    index = [
+        name + (f"[{', '.join(axis[i] for axis, i in zip(labels, position, strict=True))}]" if own else "")
+        for position in np.ndindex(*shape)
+    ]
+    frame = pd.DataFrame(table, index=index, columns=list(STATISTICS))[list(COLUMNS)]
+    return frame.assign(source=source)
+
+
+def from_draws(draws: DataArray) -> DataArray:
+    """Statistics of posterior draws with a last dimension `statistic`."""
+    own = [d for d in draws.dims if d not in ("chain", "draw")]
+    values = draws.transpose("chain", "draw", *own).values
+    table = draw_statistics(values.reshape(-1, *values.shape[2:]))
+    coords = {d: draws[d] for d in own} | {"statistic": list(STATISTICS)}
+    return DataArray(table, dims=[*own, "statistic"], coords=coords)
+
+
+def criteria_table(idata: DataTree) -> pd.DataFrame:
+    """Log marginal likelihood, DIC and WAIC with their effective numbers of parameters."""
+    attrs = idata["inla"].attrs
+    rows = {
+        "log_marginal_likelihood": [attrs["log_marginal_likelihood"], attrs["log_marginal_likelihood_error"], np.nan]
+    }
+    if "inla/criteria" in idata:
+        criteria = idata["inla/criteria"]
+        for name in ("dic", "waic"):
+            rows[name] = [float(criteria[name]), np.nan, float(criteria[f"{name}_p_eff"])]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "error", "p_eff"])
