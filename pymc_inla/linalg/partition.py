@@ -109,12 +109,16 @@ class _Search:
 
     def _runs(self, b: int) -> list[tuple[int, int, int]]:
         """(start, stop, number of blocks) of maximal runs. A run that a fixed effect broke off looks back, so that
-        a block is not cut in two."""
+        a block is not cut in two. Latents tied by Q and latents tied to nothing are different effects: a run ends
+        where one kind follows the other."""
+        tied = np.diff(self.Q.indptr) > 1
+        edges = np.r_[0, np.flatnonzero(np.diff(tied)) + 1, self.n_x]
         runs, start = [], 0
         while start < self.n_x:
             self.label += 1
-            back, blocks = self._add(start, -1, min(b, start + 1), b)
-            forward, more = self._add(start + 1, 1, self.n_x - start - 1, b)
+            edge = np.searchsorted(edges, start, side="right")
+            back, blocks = self._add(start, -1, min(b, start + 1 - edges[edge - 1]), b)
+            forward, more = self._add(start + 1, 1, edges[edge] - start - 1, b)
             runs.append((start - back + 1, start + forward + 1, blocks + more))
             start += forward + 1
         return runs
