@@ -1,0 +1,180 @@
+"""Which nodes of a graph are independent of, affine in, or nonlinear in the latent variables.
+
+`label_graph` walks a graph once, from the latent variables to the outputs, with one short rule per kind of Op. A rule
+sees the labels of a node's inputs and returns the label of its outputs. An Op without a rule is nonlinear as soon
+as one of its inputs depends on a latent. Dependence through shapes alone is no dependence.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.graph.traversal import toposort
+from pytensor.raise_op import CheckAndRaise
+from pytensor.tensor.basic import (
+    Alloc,
+    AllocDiag,
+    ARange,
+    ExtractDiag,
+    Eye,
+    Join,
+    MakeVector,
+    ScalarFromTensor,
+    Split,
+    TensorFromScalar,
+)
+from pytensor.tensor.blockwise import Blockwise
+from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.extra_ops import CumOp, Repeat
+from pytensor.tensor.math import Dot, Sum
+from pytensor.tensor.reshape import JoinDims, SplitDims
+from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
+from pytensor.tensor.subtensor import (
+    AdvancedIncSubtensor,
+    AdvancedSubtensor,
+    IncSubtensor,
+    Subtensor,
+)
+
+
+class Label(IntEnum):
+    """How a variable depends on the latent variables."""
+
+    INDEPENDENT = 0
+    AFFINE = 1
+    NONLINEAR = 2
+
+
+@dataclass
+class Labels:
+    """Labels of every variable of a graph, with the latents that each one depends on."""
+
+    label: dict[Variable, Label] = field(default_factory=dict)
+    latents: dict[Variable, frozenset[Variable]] = field(default_factory=dict)
+    products: list[tuple[Apply, tuple[Variable, Variable]]] = field(default_factory=list)
+    """Products of two inputs that both depend on latents"""
+    bent: list[Apply] = field(default_factory=list)
+    """Nodes that apply a function without inverse (square, absolute value, sine) to a latent"""
+
+    def of(self, variable: Variable) -> Label:
+        return self.label.get(variable, Label.INDEPENDENT)
+
+    def depends_on(self, variable: Variable) -> frozenset[Variable]:
+        return self.latents.get(variable, frozenset())
+
+
+_LINEAR_SCALARS = {"Add", "Sub", "Neg", "Identity", "Cast", "Second", "Composite"}
+_NOT_MONOTONE = {"Sqr", "Abs", "Sin", "Cos", "Tan", "Cosh", "Sign", "Mod", "Ceil", "Floor", "RoundHalfToEven"}
+# inputs of these Ops that carry values; the others are shapes, indices or conditions
+_FIRST_INPUT = (
+    DimShuffle,
+    Reshape,
+    SpecifyShape,
+    Subtensor,
+    AdvancedSubtensor,
+    Alloc,
+    Repeat,
+    CheckAndRaise,
+    ExtractDiag,
+    AllocDiag,
+    ScalarFromTensor,
+    TensorFromScalar,
+    JoinDims,
+    SplitDims,
+)
+_FIRST_TWO_INPUTS = (IncSubtensor, AdvancedIncSubtensor)
+_SHAPES = (Shape, Shape_i, ARange, Eye)
+
+
+def value_inputs(node: Apply) -> list[Variable]:
+    """The inputs whose values (not only shapes) the outputs of a node depend on."""
+    op = node.op
+    if isinstance(op, _SHAPES):
+        return []
+    if isinstance(op, _FIRST_INPUT):
+        return [node.inputs[0]]
+    if isinstance(op, _FIRST_TWO_INPUTS):
+        return list(node.inputs[:2])
+    if isinstance(op, Elemwise) and type(op.scalar_op).__name__ == "Second":
+        return [node.inputs[1]]
+    return list(node.inputs)
+
+
+def _is_product(op: Op) -> bool:
+    core = op.core_op if isinstance(op, Blockwise) else op
+    name = type(core).__name__
+    if isinstance(core, Elemwise):
+        return type(core.scalar_op).__name__ == "Mul"
+    return isinstance(core, Dot) or name in {
+        "BatchedDot",
+        "Dot22",
+        "MatMul",
+        "StructuredDot",
+        "Dot",
+        "SparseDot",
+        "Kron",
+    }
+
+
+def _label_node(node: Apply, labels: Labels) -> Label:
+    op = node.op
+    inputs = value_inputs(node)
+    dependent = [v for v in inputs if labels.of(v) is not Label.INDEPENDENT]
+    if not dependent:
+        return Label.INDEPENDENT
+    worst = max(labels.of(v) for v in dependent)
+    core = op.core_op if isinstance(op, Blockwise) else op
+    if _is_product(op):
+        if len(dependent) == 1:
+            return worst
+        labels.products.append((node, tuple(dependent[:2])))
+        return Label.NONLINEAR
+    if isinstance(core, Elemwise):
+        name = type(core.scalar_op).__name__
+        if name in _LINEAR_SCALARS - {"Composite"}:
+            return worst
+        if name == "TrueDiv":
+            if labels.of(node.inputs[1]) is Label.INDEPENDENT:
+                return worst
+            if labels.of(node.inputs[0]) is not Label.INDEPENDENT:
+                labels.products.append((node, (node.inputs[0], node.inputs[1])))
+            return Label.NONLINEAR
+        if name == "Switch" and labels.of(node.inputs[0]) is Label.INDEPENDENT:
+            return worst
+        if name in _NOT_MONOTONE or (name == "Pow" and labels.of(node.inputs[0]) is not Label.INDEPENDENT):
+            labels.bent.append(node)
+        return Label.NONLINEAR
+    if isinstance(core, (*_FIRST_INPUT, *_FIRST_TWO_INPUTS, Join, MakeVector, Sum, Split)):
+        return worst
+    if isinstance(core, CAReduce):
+        return worst if type(core.scalar_op).__name__ == "Add" else Label.NONLINEAR
+    if isinstance(core, CumOp):
+        return worst if core.mode == "add" else Label.NONLINEAR
+    if type(core).__name__ in {"SolveTriangular", "Solve", "CholeskySolve"}:
+        return worst if labels.of(node.inputs[0]) is Label.INDEPENDENT else Label.NONLINEAR
+    return Label.NONLINEAR
+
+
+def label_graph(outputs: Iterable[Variable], latents: Iterable[Variable]) -> Labels:
+    """Label every variable between the latents and the outputs.
+
+    Parameters
+    ----------
+    outputs : variables
+    latents : variables that count as affine; the walk does not look above them.
+    """
+    latents = list(latents)
+    labels = Labels()
+    for latent in latents:
+        labels.label[latent] = Label.AFFINE
+        labels.latents[latent] = frozenset([latent])
+    for node in toposort(list(outputs), blockers=latents):
+        label = _label_node(node, labels)
+        if label is not Label.INDEPENDENT:
+            found = frozenset().union(*(labels.depends_on(v) for v in value_inputs(node)))
+            for output in node.outputs:
+                labels.label[output] = label
+                labels.latents[output] = found
+    return labels

@@ -1,0 +1,131 @@
+"""From a `pm.Model` to a `LatentGaussianModel`: the steps, in order.
+
+1. Freeze data and dims.
+2. Decide which free variables are latent (`classify`).
+3. Cut every likelihood at its linear predictors (`likelihood`).
+4. Collect priors, constraints and everything the posterior shows.
+"""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.model.transform.optimization import freeze_dims_and_data
+from pytensor.graph.traversal import ancestors
+from scipy import sparse
+
+from pymc_inla.analysis.affine import Label, label_graph
+from pymc_inla.analysis.classify import classify, distribution_name
+from pymc_inla.analysis.latent_priors import latent_density
+from pymc_inla.analysis.likelihood import likelihood_term, potential_term
+from pymc_inla.errors import UnsupportedModelError
+from pymc_inla.lgm import Explanation, Hyperparameter, Latent, LatentGaussianModel
+
+
+def analyze_model(model: pm.Model) -> LatentGaussianModel:
+    """Take a PyMC model apart into latent field, hyperparameters, linear predictors and likelihood.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the model is not latent Gaussian; the message names the variable.
+    """
+    frozen = freeze_dims_and_data(model)
+    point = frozen.initial_point()
+    roles = classify(frozen, point)
+    if not roles.latents:
+        raise UnsupportedModelError(
+            ", ".join(rv.name for rv in frozen.free_RVs) or "the model",
+            "no latent Gaussian structure was found: no free variable is Gaussian and enters a likelihood affinely",
+            "Sample this model with pm.sample.",
+        )
+    order = {rv: [v.name for v in model.free_RVs].index(rv.name) for rv in frozen.free_RVs}
+    symbols = [roles.variable[rv] for rv in roles.latents]
+    log_prior_theta = [pt.constant(0.0)]
+    hyper_rvs = [
+        rv for rv in sorted(frozen.free_RVs, key=order.get) if rv not in roles.latents and rv not in roles.predicted
+    ]
+    if hyper_rvs:
+        log_prior_theta.append(frozen.logp(vars=hyper_rvs))
+    log_prior_x, rows = [pt.constant(0.0)], []
+    latents, start = [], 0
+    for rv in sorted(roles.latents, key=order.get):
+        shape = roles.variable[rv].type.shape
+        rule = f"{distribution_name(rv)}, affine in every linear predictor"
+        latent = Latent(rv.name, shape, start, roles.variable[rv], rule)
+        latents.append(latent)
+        inputs = roles.value_of(rv.owner.inputs)
+        density, constraints = latent_density(rv, inputs, latent)
+        log_prior_x.append(density)
+        rows += [(latent.start, C) for C in constraints]
+        start = latent.stop
+    terms = []
+    for rv in frozen.observed_RVs:
+        term, density = likelihood_term(roles, frozen, rv, symbols)
+        terms += [term] if term is not None else []
+        log_prior_theta += [density] if density is not None else []
+    for potential in frozen.potentials:
+        (value,) = roles.value_of([potential])
+        labels = label_graph([value], symbols)
+        if labels.of(value) is Label.INDEPENDENT:
+            log_prior_theta.append(value.sum())
+        else:
+            terms.append(potential_term(potential.name, value, labels))
+    if not terms:
+        raise UnsupportedModelError("the model", "no likelihood depends on a latent variable", "Use pm.sample.")
+    hyperparameters, h_start = [], 0
+    for rv in hyper_rvs:
+        value = frozen.rvs_to_values[rv]
+        initial = np.asarray(point[value.name], float)
+        hyperparameters.append(Hyperparameter(rv.name, initial.shape, h_start, value, initial, describe_prior(rv)))
+        h_start += initial.size
+    outputs = collect_outputs(roles, frozen)
+    n_x = start
+    C = sparse.csr_array((0, n_x))
+    if rows:
+        C = sparse.vstack(
+            [
+                sparse.hstack(
+                    [sparse.csr_array((B.shape[0], s)), B, sparse.csr_array((B.shape[0], n_x - s - B.shape[1]))]
+                )
+                for s, B in rows
+            ],
+            format="csr",
+        )
+    C = sparse.csr_array(C)
+    return LatentGaussianModel(
+        model=model,
+        latents=tuple(latents),
+        hyperparameters=tuple(hyperparameters),
+        terms=tuple(terms),
+        log_prior_x=sum(log_prior_x[1:], start=log_prior_x[0]),
+        log_prior_theta=sum(log_prior_theta[1:], start=log_prior_theta[0]),
+        outputs=outputs,
+        C=C,
+        e=np.zeros(C.shape[0]),
+        explanations=explain_rows(roles, frozen, terms, hyperparameters, latents),
+        predicted=tuple(rv.name for rv in roles.predicted),
+    )
+
+
+def collect_outputs(roles, frozen) -> dict:
+    outputs = {rv.name: roles.replacement[rv] for rv in frozen.free_RVs if rv not in roles.predicted}
+    hidden = set(roles.predicted)
+    for deterministic in frozen.deterministics:
+        if hidden.isdisjoint(ancestors([deterministic])):
+            (outputs[deterministic.name],) = roles.value_of([deterministic])
+    return outputs
+
+
+def describe_prior(rv) -> str:
+    """PyMC's own words for a prior, "Exponential(4.605)"."""
+    return distribution_name(rv)
+
+
+def explain_rows(roles, frozen, terms, hyperparameters, latents):
+    rows = [Explanation(v.name, "latent", v.rule, v.size) for v in latents]
+    rows += [Explanation(h.name, "hyperparameter", "", h.size, h.prior) for h in hyperparameters]
+    rows += [
+        Explanation(t.name, "likelihood", f"{len(t.predictors)} linear predictor(s)", int(np.prod(t.shape)))
+        for t in terms
+    ]
+    return tuple(rows)

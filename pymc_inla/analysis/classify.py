@@ -1,0 +1,247 @@
+"""Which free variables are latent, as a fixed point.
+
+Every Gaussian variable is a candidate. A candidate that enters a scale, a hyperprior, a product with another candidate
+or a response function in a way that is not affine becomes a hyperparameter, if it is small enough; otherwise the model
+is refused by name.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.distributions.distribution import SymbolicRandomVariable
+from pymc.distributions.multivariate import CARRV, ICARRV, ZeroSumNormalRV
+from pymc.distributions.timeseries import AutoRegressiveRV, RandomWalkRV
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import ancestors, applys_between, toposort
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.random.op import RandomVariable
+
+from pymc_inla.analysis.affine import Label, label_graph, value_inputs
+from pymc_inla.analysis.shapes import static_shape
+from pymc_inla.errors import UnsupportedModelError
+
+MAX_DEMOTED = 20
+"""Elements of a latent variable that may still be treated as hyperparameters"""
+
+
+@dataclass
+class Roles:
+    """Which free variables are latent, and what every random variable is replaced by."""
+
+    model: pm.Model
+    latents: list = field(default_factory=list)
+    predicted: list = field(default_factory=list)
+    variable: dict = field(default_factory=dict)
+    """random variable -> symbolic input (latents) or value variable (hyperparameters)"""
+    replacement: dict = field(default_factory=dict)
+    """random variable -> expression in the symbolic inputs, on the natural scale"""
+    reasons: dict = field(default_factory=dict)
+
+    def value_of(self, graphs):
+        return clone_replace(list(graphs), self.replacement, rebuild_strict=False)
+
+
+def build_roles(model, latents, predicted, point) -> Roles:
+    """What every free variable is replaced by, for one choice of latents; `point` has the shapes of the values."""
+    roles = Roles(model, list(latents), list(predicted))
+    for rv in model.free_RVs:
+        if rv in predicted:
+            continue
+        value, transform = model.rvs_to_values[rv], model.rvs_to_transforms[rv]
+        if rv in latents:
+            # a transform here is that of ZeroSumNormal: the latent is the full vector, not its free elements
+            shape = np.shape(point[value.name]) if transform is None else static_shape(rv)
+            variable = pt.tensor(name=rv.name, dtype="float64", shape=shape)
+            roles.variable[rv] = roles.replacement[rv] = variable
+        else:
+            roles.variable[rv] = value
+            if transform is None:
+                roles.replacement[rv] = value
+            else:
+                inputs = clone_replace(list(rv.owner.inputs), roles.replacement, rebuild_strict=False)
+                roles.replacement[rv] = transform.backward(value, *inputs)
+    return roles
+
+
+GAUSSIAN = {"NormalRV", "MvNormalRV", "MultivariateNormalRV", "FlatRV", "PrecisionMvNormalRV", "KroneckerNormalRV"}
+
+
+def is_candidate(model, rv) -> bool:
+    op = rv.owner.op
+    if rv.type.dtype not in ("float64", "float32"):
+        return False
+    if isinstance(op, ZeroSumNormalRV):
+        return True
+    if model.rvs_to_transforms[rv] is not None:
+        return False
+    return type(op).__name__ in GAUSSIAN or isinstance(op, RandomWalkRV | AutoRegressiveRV | CARRV | ICARRV)
+
+
+def split_parameters(model, rv):
+    """(location parameters, other parameters) of a free variable: latents may enter the first affinely."""
+    op, inputs = rv.owner.op, list(rv.owner.inputs)
+    if isinstance(op, RandomVariable):
+        parameters = list(op.dist_params(rv.owner))
+        if type(op).__name__ in GAUSSIAN - {"FlatRV"} or isinstance(op, CARRV):
+            return parameters[:1], parameters[1:]
+        return [], parameters
+    return [], inputs
+
+
+def find_demotions(roles: Roles) -> tuple[set, str]:
+    """Latents that must be hyperparameters, with the reason; empty when the classification is consistent."""
+    model = roles.model
+    symbols = {roles.variable[rv]: rv for rv in roles.latents}
+
+    def named(found):
+        return {symbols[s] for s in found}
+
+    for rv in model.free_RVs:
+        if rv in roles.predicted:
+            continue
+        location, rest = ([], list(rv.owner.inputs)) if rv not in roles.latents else split_parameters(model, rv)
+        n = len(location)
+        parameters = roles.value_of(location + rest)
+        labels = label_graph(parameters, symbols)
+        for k, p in enumerate(parameters):
+            if (k < n and labels.of(p) is Label.NONLINEAR) or (k >= n and labels.of(p) is not Label.INDEPENDENT):
+                bad = _smallest(labels, p, n > k)
+                return named(bad), f"enters a parameter of {rv.name}"
+    for rv in model.observed_RVs:
+        (observed,) = roles.value_of([rv])
+        labels = label_graph([observed], symbols)
+        demote = _response_conflicts(roles, rv, observed, labels)
+        if demote:
+            return named(demote), f"enters the likelihood of {rv.name} nonlinearly"
+    for potential in model.potentials:
+        (value,) = roles.value_of([potential])
+        labels = label_graph([value], symbols)
+        for _, (a, b) in labels.products:
+            left, right = labels.depends_on(a), labels.depends_on(b)
+            if left.isdisjoint(right):
+                return named(min(left, right, key=_size)), f"multiplies another latent variable in {potential.name}"
+    return set(), ""
+
+
+def _size(symbols) -> int:
+    return sum(int(np.prod(s.type.shape, dtype=int)) for s in symbols)
+
+
+def _smallest(labels, parameter, affine_allowed):
+    """The latents to demote so that a parameter becomes admissible."""
+    if affine_allowed:
+        for _, (a, b) in labels.products:
+            return min(labels.depends_on(a), labels.depends_on(b), key=_size)
+    return labels.depends_on(parameter)
+
+
+def _response_conflicts(roles, rv, observed, labels):
+    """Latents that spoil the form response(linear predictor) of some parameter of an observed variable."""
+    for _, (a, b) in labels.products:
+        left, right = labels.depends_on(a), labels.depends_on(b)
+        if left != right:
+            return min(left - right or left, right - left or right, key=_size)
+    for node in labels.bent:
+        if _above_distribution(node, observed):
+            return labels.depends_on(node.outputs[0])
+    seen_vector, scalars = False, []
+    for node in _distribution_nodes(observed):
+        for parameter in node.inputs:
+            if labels.of(parameter) is Label.INDEPENDENT:
+                continue
+            cuts = find_cuts([parameter], labels)
+            if len(cuts) > 1:
+                inner = min(cuts, key=lambda c: _size(labels.depends_on(c)))
+                return labels.depends_on(inner)
+            varies = not all(cuts[0].type.broadcastable)
+            seen_vector |= varies
+            if not varies:
+                scalars.append(cuts[0])
+    if seen_vector and scalars:
+        return labels.depends_on(scalars[0])
+    return frozenset()
+
+
+def _distribution_nodes(observed):
+    """The random variables (of the observed variable and of its components) whose parameters carry predictors."""
+    nodes = [n for n in applys_between([], [observed]) if isinstance(n.op, RandomVariable | SymbolicRandomVariable)]
+    return nodes or [observed.owner]
+
+
+def _above_distribution(node, observed) -> bool:
+    above = set()
+    for n in _distribution_nodes(observed):
+        above.update(ancestors(n.inputs))
+    return node.outputs[0] in above
+
+
+def find_cuts(outputs, labels) -> list:
+    """Last affine variables on the way to the outputs."""
+    cuts = [v for v in outputs if labels.of(v) is Label.AFFINE]
+    for node in toposort(list(outputs)):
+        if any(labels.of(o) is Label.NONLINEAR for o in node.outputs):
+            for v in value_inputs(node):
+                if labels.of(v) is Label.AFFINE and v not in cuts:
+                    cuts.append(v)
+    return [c for c in cuts if not _elementwise_in(c, [other for other in cuts if other is not c], labels)]
+
+
+def _elementwise_in(cut, others, labels) -> bool:
+    """Whether a cut is an elementwise function of the other cuts, as y * eta is of eta: then it is none of its own."""
+    if cut in others:
+        return True
+    if labels.of(cut) is Label.INDEPENDENT:
+        return True
+    node = cut.owner
+    return (
+        node is not None
+        and isinstance(node.op, Elemwise)
+        and bool(others)
+        and all(_elementwise_in(v, others, labels) for v in node.inputs)
+    )
+
+
+def classify(model, point) -> Roles:
+    """Fixed point: start from every Gaussian variable, demote what enters nonlinearly.
+
+    Parameters
+    ----------
+    model : pm.Model with frozen data and dims
+    point : dict, its initial point
+    """
+    for rv in model.free_RVs:
+        if "unobserved" not in rv.name and not str(rv.type.dtype).startswith("float"):
+            raise UnsupportedModelError(
+                rv.name,
+                f"it is a free discrete variable ({distribution_name(rv)})",
+                "Sum it out of the model (pm.Mixture, or pymc_extras.marginalize) or sample with pm.sample.",
+            )
+    partners = {
+        rv.name.replace("_observed", "_unobserved") for rv in model.observed_RVs if rv.name.endswith("_observed")
+    }
+    predicted = [rv for rv in model.free_RVs if rv.name in partners]
+    latents = [rv for rv in model.free_RVs if rv not in predicted and is_candidate(model, rv)]
+    reasons = {}
+    while True:
+        roles = build_roles(model, latents, predicted, point)
+        demoted, reason = find_demotions(roles)
+        if not demoted:
+            roles.reasons = reasons
+            return roles
+        for rv in demoted:
+            size = int(np.prod(static_shape(rv), dtype=int))
+            if size > MAX_DEMOTED:
+                raise UnsupportedModelError(
+                    rv.name,
+                    f"it {reason}, so it is not part of a linear predictor, and its {size} elements are too many to be "
+                    f"hyperparameters (at most {MAX_DEMOTED})",
+                    "Rewrite the model so that it enters through a linear predictor, or sample with pm.sample.",
+                )
+            reasons[rv] = reason
+        latents = [rv for rv in latents if rv not in demoted]
+
+
+def distribution_name(rv) -> str:
+    return type(rv.owner.op).__name__.removesuffix("RV")

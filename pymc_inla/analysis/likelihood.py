@@ -1,0 +1,79 @@
+"""The log-likelihood of one observed variable or potential, as a function of its linear predictors."""
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.logprob.basic import logp
+from pytensor.graph.replace import clone_replace
+from pytensor.tensor.elemwise import CAReduce
+from pytensor.tensor.random.op import RandomVariable
+
+from pymc_inla.analysis.affine import Label, label_graph
+from pymc_inla.analysis.classify import find_cuts
+from pymc_inla.analysis.pullback import Pullback
+from pymc_inla.analysis.shapes import static_shape
+from pymc_inla.lgm import LikelihoodTerm
+
+
+def likelihood_term(roles, frozen, rv, symbols):
+    """(LikelihoodTerm or None, log density that depends on theta only or None) of one observed variable."""
+    value = frozen.rvs_to_values[rv]
+    (observed,) = roles.value_of([rv])
+    labels = label_graph([observed], symbols)
+    if labels.of(observed) is Label.INDEPENDENT:
+        return None, logp(observed, value).sum()
+    cuts = find_cuts([observed], labels)
+    stand_ins = {c.type(name=f"cut{k}"): c for k, c in enumerate(cuts)}
+    (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
+    density = logp(cut, value)
+    shape = static_shape(value)
+    data = np.asarray(value.data) if hasattr(value, "data") else None
+    term = pull_back(rv.name, density, stand_ins, shape)
+    term = LikelihoodTerm(
+        rv.name, shape, *term, distribution=distribution_of(cut, stand_ins, term, shape), observed=data
+    )
+    return term, None
+
+
+def pull_back(name, density, stand_ins, shape):
+    pullback = Pullback(stand_ins, name)
+    n = int(np.prod(static_shape(density), dtype=int))
+    logp_vector = pullback.pull(density, np.arange(n))
+    return tuple(pullback.placeholders), tuple(pullback.eta), pt.broadcast_to(logp_vector, (n,))
+
+
+def distribution_of(cut, stand_ins, pulled, shape):
+    """The observed variable over observations, (n_obs,), where its parameters can be pulled back; otherwise None."""
+    op = cut.owner.op
+    if not isinstance(op, RandomVariable) or op.ndim_supp or any(op.ndims_params):
+        return None
+    pullback = Pullback(stand_ins, "")
+    pullback._placeholder = lambda variable, index: _same_placeholder(variable, index, stand_ins, pulled)
+    parameters = []
+    for p in op.dist_params(cut.owner):
+        p_shape = static_shape(p)
+        at = np.broadcast_to(np.arange(int(np.prod(p_shape))).reshape(p_shape), shape).ravel()
+        try:
+            parameters.append(pullback.pull(p, at))
+        except LookupError:
+            return None
+    return op(*parameters)
+
+
+def _same_placeholder(variable, index, stand_ins, pulled):
+
+    placeholders = pulled[0]
+    k = list(stand_ins).index(variable)
+    if len(placeholders) != len(stand_ins):
+        raise LookupError("the predictors are indexed in more than one way")
+    return placeholders[k]
+
+
+def potential_term(name, value, labels):
+    while value.owner is not None and isinstance(value.owner.op, CAReduce) and value.ndim == 0:
+        if type(value.owner.op.scalar_op).__name__ != "Add":
+            break
+        value = value.owner.inputs[0]
+    cuts = find_cuts([value], labels)
+    stand_ins = {c.type(name=f"cut{k}"): c for k, c in enumerate(cuts)}
+    (cut,) = clone_replace([value], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
+    return LikelihoodTerm(name, static_shape(value), *pull_back(name, cut, stand_ins, None))
