@@ -129,7 +129,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
     """
     # Imported here so that `import pymc_inla` stays light.
     from pymc_inla.analysis import analyze_model
-    from pymc_inla.compile import compile_model
+    from pymc_inla.compile import compile_model, compile_outputs
     from pymc_inla.inference import run_inference
     from pymc_inla.output.datatree import to_datatree
     from pymc_inla.output.progress import FitProgress
@@ -169,6 +169,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
         progress("Collecting the result", 0.0)
         idata = to_datatree(
             lgm,
+            compile_outputs(lgm),
             result,
             chains=chains,
             draws=draws,

@@ -140,7 +140,7 @@ def check_like(like, draws, chains) -> None:
     sizes = getattr(posterior, "sizes", {})
     if "chain" not in sizes or "draw" not in sizes:
         raise InvalidOptionError(
-            f"like={type(like).__name__}: give a DataTree with a posterior group that has the dimensions chain and draw."
+            f"like={type(like).__name__}: give a DataTree whose posterior has the dimensions chain and draw."
         )
 
 

@@ -18,14 +18,13 @@ Groups without content are left out.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 import numpy as np
 from pymc.backends.arviz import coords_and_dims_for_inferencedata, find_constants, find_observations
 from xarray import Dataset, DataTree
 
-from pymc_inla.compile import compile_outputs
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LatentGaussianModel
 from pymc_inla.output.marginals import (
     STATISTICS,
@@ -37,12 +36,15 @@ from pymc_inla.output.marginals import (
 )
 from pymc_inla.output.predictions import predict_missing
 
+Outputs = Callable[[np.ndarray, np.ndarray, tuple[str, ...]], Mapping[str, np.ndarray]]
+
 LIBRARY = SimpleNamespace(__name__="pymc_inla")
 """All that ArviZ asks of a library: it looks the version up among the installed packages."""
 
 
 def to_datatree(
     lgm: LatentGaussianModel,
+    outputs: Outputs,
     result: INLAResult,
     *,
     chains: int,
@@ -60,6 +62,8 @@ def to_datatree(
     Parameters
     ----------
     lgm : LatentGaussianModel
+    outputs : callable
+        (theta (S, n_theta), x (S, n_x), names) -> values (S, *shape) of the named variables.
     result : INLAResult
         with chains * draws joint draws
     chains, draws : int
@@ -77,8 +81,11 @@ def to_datatree(
         `time.perf_counter()` at the start of the fit.
     """
     writer = _Writer(lgm, chains, draws)
-    outputs = compile_outputs(lgm)
-    values = dict(outputs(result.draws_theta, result.draws_x, tuple(n for n in names if n in lgm.outputs)))
+    # what depends on the draws is computed from all free variables; those not asked for are dropped afterwards
+    needs_all = log_likelihood is not False or log_prior is not False or bool(set(names) - set(lgm.outputs))
+    free = {rv.name for rv in lgm.model.free_RVs} if needs_all else set()
+    kept = tuple(name for name in lgm.outputs if name in names or name in free)
+    values = dict(outputs(result.draws_theta, result.draws_x, kept))
     hyperparameters = tuple(h.name for h in lgm.hyperparameters)
     missing = tuple(name for name in hyperparameters if name not in values)
     natural_draws = {**values, **(outputs(result.draws_theta, result.draws_x, missing) if missing else {})}
@@ -87,6 +94,7 @@ def to_datatree(
         # hyperparameters on their natural scale do not depend on x: any x will do, repeated without a copy
         return outputs(theta, np.broadcast_to(result.x_star, (len(theta), lgm.n_x)), wanted)
 
+    unconstrained = [unconstrained_name(h) for h in lgm.hyperparameters] if include_transformed else []
     if include_transformed:
         for h in lgm.hyperparameters:
             block = result.draws_theta[:, h.start : h.stop]
@@ -114,6 +122,8 @@ def to_datatree(
     )
     idata = DataTree.from_dict({f"/{path}": dataset for path, dataset in groups.items()})
     idata = add_requested(idata, lgm, names, random_seed, log_likelihood, log_prior)
+    shown = [name for name in (*names, *unconstrained) if name in idata["posterior"].data_vars]
+    idata["posterior"] = DataTree(idata["posterior"].to_dataset()[shown])
 
     seconds = {**(timings or {}), **result.timings}
     total = sum(seconds.values()) if start_time is None else time.perf_counter() - start_time
@@ -221,7 +231,7 @@ class _Writer:
         meanings = sorted(set(integration.status))
         codes = np.array([meanings.index(sentence) for sentence in integration.status], dtype=np.int64)
         values = {"weights": integration.weights, "log_density": integration.log_density, "status": codes}
-        dims = dict.fromkeys(values, ["point"])
+        dims = {name: ["point"] for name in values}
         coords = {}
         if self.lgm.n_theta:  # zero-length dimensions do not survive zarr
             values |= {"points": integration.points, "theta_star": theta_star, "theta_covariance": covariance}

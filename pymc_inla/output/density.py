@@ -153,7 +153,7 @@ def find_mode(x: np.ndarray, density: np.ndarray) -> float:
     i = int(np.argmax(density))
     if i in (0, len(x) - 1) or np.any(density[i - 1 : i + 2] <= 0):
         return float(x[i])
-    a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], np.log(density[i - 1 : i + 2]), 2)
+    a, b, _ = np.polyfit(x[i - 1 : i + 2] - x[i], np.log(density[i - 1 : i + 2]), 2)
     if a >= 0:
         return float(x[i])
     return float(np.clip(x[i] - b / (2 * a), x[i - 1], x[i + 1]))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytensor
 from pytensor.compile.mode import Mode
-from xarray import DataTree
+from pytensor.graph.replace import graph_replace
+from xarray import DataArray, Dataset, DataTree
 
 from pymc_inla.lgm import LatentGaussianModel
+
+INTERPRETED = Mode(linker="py", optimizer="fast_compile")
+"""Evaluated a few thousand times only: interpreting the graph beats compiling it."""
 
 
 def predict_missing(idata: DataTree, lgm: LatentGaussianModel, names: tuple[str, ...], random_seed: int) -> DataTree:
@@ -32,18 +37,45 @@ def predict_missing(idata: DataTree, lgm: LatentGaussianModel, names: tuple[str,
     from pymc.sampling.forward import sample_posterior_predictive
 
     posterior = idata["posterior"].to_dataset()
+    deterministic = {v.name for v in lgm.model.deterministics}
     wanted = [name for name in names if name not in posterior]
+    drawn = sorted({*lgm.predicted, *wanted} - deterministic - set(posterior.data_vars))
     predicted = sample_posterior_predictive(
         idata,
         model=lgm.model,
-        var_names=wanted,
+        var_names=drawn,
         random_seed=np.random.default_rng(random_seed),
         progressbar=False,
-        # evaluated a few thousand times: interpreting the graph beats compiling it
-        compile_kwargs={"mode": Mode(linker="py", optimizer="fast_compile")},
+        compile_kwargs={"mode": INTERPRETED},
     )["posterior_predictive"].to_dataset()
-    posterior = posterior.assign({name: predicted[name] for name in wanted})
-    order = [name for name in names if name in posterior]
+    complete = posterior.assign({name: predicted[name] for name in drawn})
+    complete = complete.assign(evaluate_deterministics(complete, lgm, [n for n in wanted if n in deterministic]))
+    order = [name for name in names if name in complete]
     others = [name for name in posterior.data_vars if name not in order]
-    idata["posterior"] = DataTree(posterior[order + others])
+    idata["posterior"] = DataTree(complete[order + others])
     return idata
+
+
+def evaluate_deterministics(posterior: Dataset, lgm: LatentGaussianModel, names: list[str]) -> dict[str, DataArray]:
+    """Deterministics of a model for every draw of its free variables, with the observed responses as they are.
+
+    (`pymc.compute_deterministics` would draw observed responses anew.)
+    """
+    if not names:
+        return {}
+    model = lgm.model
+    inputs = {rv: rv.type() for rv in model.free_RVs if rv.name in posterior}
+    observed = {rv: model.rvs_to_values[rv].astype(rv.dtype) for rv in model.observed_RVs}
+    graphs = graph_replace([model[name] for name in names], {**observed, **inputs}, strict=False)
+    function = pytensor.function(list(inputs.values()), graphs, mode=INTERPRETED, on_unused_input="ignore")
+    own = [posterior[rv.name].transpose("chain", "draw", ...).values for rv in inputs]
+    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+    rows = [function(*(values[c, d] for values in own)) for c in range(chains) for d in range(draws)]
+    dims = model.named_vars_to_dims
+    arrays = {}
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        stacked = np.stack(values).reshape(chains, draws, *np.shape(values[0]))
+        axes = list(dims.get(name, ())) or [f"{name}_dim_{i}" for i in range(stacked.ndim - 2)]
+        coords = {a: list(model.coords[a]) for a in axes if model.coords.get(a) is not None}
+        arrays[name] = DataArray(stacked, dims=["chain", "draw", *axes], coords=coords)
+    return arrays

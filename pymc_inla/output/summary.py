@@ -67,14 +67,17 @@ def rows(name: str, statistics: DataArray, source: str) -> pd.DataFrame:
     """Rows of one variable, in C order of its elements."""
     own = [d for d in statistics.dims if d != "statistic"]
     table = statistics.transpose(*own, "statistic").values.reshape(-1, len(STATISTICS))
-    labels = [[str(v) for v in statistics[d].values] for d in own]
-    shape = [len(axis) for axis in labels]
-    index = [
-        name + (f"[{', '.join(axis[i] for axis, i in zip(labels, position, strict=True))}]" if own else "")
-        for position in np.ndindex(*shape)
-    ]
-    frame = pd.DataFrame(table, index=index, columns=list(STATISTICS))[list(COLUMNS)]
+    frame = pd.DataFrame(table, index=element_labels(name, statistics, own), columns=list(STATISTICS))[list(COLUMNS)]
     return frame.assign(source=source)
+
+
+def element_labels(name: str, array: DataArray, own: list) -> list[str]:
+    """`u[3]`, `chol[0, 1]`: one label per element of the dimensions `own`, in C order."""
+    axes = [[str(v) for v in array[d].values] for d in own]
+    return [
+        name + (f"[{', '.join(axis[i] for axis, i in zip(axes, position, strict=True))}]" if own else "")
+        for position in np.ndindex(*(len(axis) for axis in axes))
+    ]
 
 
 def from_draws(draws: DataArray) -> DataArray:
