@@ -1,0 +1,231 @@
+"""LatentGaussianModel to LGMFunctions: priors, design and likelihood as callables on fixed sparsity patterns.
+
+Patterns come from the exact interpretation of the graphs (`affine`) at a generic theta. Entries at other values of theta
+come from products with seed vectors (`coloring`), and their gradients from automatic differentiation of those products.
+"""
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.graph.traversal import ancestors
+
+from pymc_inla.compile.affine import AffineExpression
+from pymc_inla.compile.coloring import color_columns, seeds
+from pymc_inla.compile.likelihood import compile_likelihood
+from pymc_inla.compile.mode import compile_function, split_theta, split_x
+from pymc_inla.errors import UnsupportedModelError
+from pymc_inla.lgm import Design, LatentGaussianModel, LGMFunctions, Pattern, Prior
+
+THETA_RANGE = 20.0
+"""Search range of an unconstrained hyperparameter around its start: exp(20) spans every scale that double precision can
+tell from zero or infinity in a variance"""
+
+
+def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bool = True) -> LGMFunctions:
+    """Callables for one latent Gaussian model.
+
+    Parameters
+    ----------
+    compile_kwargs : dict, optional
+        Passed to `pytensor.function`.
+    families : bool
+        Use closed forms of common likelihoods; they agree with the generic path.
+
+    Returns
+    -------
+    LGMFunctions
+        The entries of eta are ordered by likelihood term, then by observation within the first predictor, then the
+        second predictor, and so on.
+    """
+    theta_initial = (
+        np.concatenate([np.ravel(h.initial) for h in lgm.hyperparameters]) if lgm.hyperparameters else (np.zeros(0))
+    )
+    rng = np.random.default_rng(0)
+    generic = theta_initial + 0.1 * rng.uniform(0.5, 1.0, len(theta_initial))  # no entry vanishes by coincidence
+    prior = _LatentPrior(lgm, generic, compile_kwargs)
+    design = _LinearPredictors(lgm, generic, compile_kwargs)
+    likelihood = compile_likelihood(lgm, compile_kwargs=compile_kwargs, families=families)
+    return LGMFunctions(
+        n_theta=len(theta_initial),
+        theta_initial=theta_initial,
+        log_prior_theta=_log_prior_theta(lgm, compile_kwargs),
+        Q_pattern=prior.pattern,
+        prior=prior,
+        prior_vjp=prior.vjp,
+        A_pattern=design.pattern,
+        design=design,
+        design_vjp=design.vjp if design.varies else None,
+        n_obs=likelihood.n_obs,
+        observation=likelihood.observation,
+        W_rows=likelihood.W_rows,
+        W_cols=likelihood.W_cols,
+        log_likelihood=likelihood,
+        log_likelihood_vjp=likelihood.vjp,
+        gaussian=likelihood.gaussian,
+        C=lgm.C,
+        e=lgm.e,
+        theta_lower=theta_initial - THETA_RANGE,
+        theta_upper=theta_initial + THETA_RANGE,
+    )
+
+
+def _theta(lgm):
+    return [h.variable for h in lgm.hyperparameters]
+
+
+def _stacked_gradient(scalar, variables):
+    """Gradient in several variables as one vector."""
+    if not variables:
+        return pt.zeros((0,))
+    parts = pt.grad(scalar, variables, disconnected_inputs="ignore", return_disconnected="zero")
+    return pt.concatenate([g.flatten() for g in parts]).astype("float64")
+
+
+def _log_prior_theta(lgm, compile_kwargs):
+    theta = _theta(lgm)
+    value = lgm.log_prior_theta.astype("float64")
+    function = compile_function(theta, [value, _stacked_gradient(value, theta)], compile_kwargs=compile_kwargs)
+
+    def log_prior_theta(theta):
+        with np.errstate(all="ignore"):
+            value, gradient = function(*split_theta(theta, lgm.hyperparameters))
+        return float(value), np.asarray(gradient)
+
+    return log_prior_theta
+
+
+def depends_on_values(expression, variables) -> bool:
+    """Whether an expression depends on variables other than through their shapes."""
+    return not set(variables).isdisjoint(ancestors([expression]))
+
+
+class _SeededMatrix:
+    """The entries of a matrix M(theta) with columns M e_j, where f(x, theta) = f(0, theta) + M x, on a fixed pattern."""
+
+    def __init__(self, pattern: Pattern, latents):
+        self.pattern = pattern
+        self.colors = color_columns(pattern, [(v.start, v.stop) for v in latents])
+        self.seeds = seeds(self.colors)
+        self.color_of_entry = self.colors[pattern.indices]
+        self.rows = pattern.rows
+
+    def entries(self, f, origin):
+        """(nnz,) from one evaluation of f per color."""
+        values = np.empty(self.pattern.nnz)
+        for c, seed in enumerate(self.seeds):
+            at = self.color_of_entry == c
+            values[at] = (f(seed) - origin)[self.rows[at]]
+        return values
+
+    def cotangents(self, bar):
+        """Cotangent vector (m,) of M seed for each color."""
+        for c, seed in enumerate(self.seeds):
+            at = self.color_of_entry == c
+            yield seed, np.bincount(self.rows[at], bar[at], self.pattern.shape[0])
+
+
+class _LatentPrior:
+    """log p(x | theta) = c + b'x - x'Qx/2."""
+
+    def __init__(self, lgm, generic, compile_kwargs):
+        self.lgm = lgm
+        x = [v.variable for v in lgm.latents]
+        theta = _theta(lgm)
+        value = lgm.log_prior_x.astype("float64")
+        gradient = _stacked_gradient(value, x)
+        affine = AffineExpression(gradient, lgm.latents, lgm.hyperparameters)(generic).A
+        symmetric = affine + affine.T
+        n = symmetric.shape[0]
+        with_diagonal = Pattern.from_matrix(_structure(symmetric, n))
+        gap = abs(affine - affine.T)
+        if gap.nnz and gap.max() > 1e-8 * (1 + abs(affine).max()):
+            raise UnsupportedModelError(
+                "log p(x | theta)", "its precision matrix is not symmetric", "Please report this."
+            )
+        self.pattern = with_diagonal
+        self._matrix = _SeededMatrix(with_diagonal, lgm.latents)
+        self._function = compile_function([*theta, *x], [value, gradient], size=n, compile_kwargs=compile_kwargs)
+        w = pt.vector("w", dtype="float64")
+        s = pt.scalar("s", dtype="float64")
+        product = pt.dot(w, gradient) + s * value
+        self._vjp = compile_function(
+            [*theta, *x, w, s], _stacked_gradient(product, theta), size=n, compile_kwargs=compile_kwargs
+        )
+
+    def _at(self, theta, x):
+        with np.errstate(all="ignore"):
+            value, gradient = self._function(
+                *split_theta(theta, self.lgm.hyperparameters), *split_x(x, self.lgm.latents)
+            )
+        return float(value), np.asarray(gradient)
+
+    def __call__(self, theta) -> Prior:
+        zero = np.zeros(self.lgm.n_x)
+        c, b = self._at(theta, zero)
+        return Prior(-self._matrix.entries(lambda seed: self._at(theta, seed)[1], b), b, c)
+
+    def vjp(self, theta, Q_bar, b_bar, c_bar) -> np.ndarray:
+        values = split_theta(theta, self.lgm.hyperparameters)
+        total = np.zeros(self.lgm.n_theta)
+        at_origin = np.array(b_bar, float)
+
+        def add(x, w, s):
+            with np.errstate(all="ignore"):
+                return self._vjp(*values, *split_x(x, self.lgm.latents), w, np.float64(s))
+
+        for seed, cotangent in self._matrix.cotangents(Q_bar):
+            total += add(seed, -cotangent, 0.0)
+            at_origin += cotangent
+        return total + add(np.zeros(self.lgm.n_x), at_origin, c_bar)
+
+
+def _structure(matrix, n):
+    """The pattern with a full diagonal, values that cannot cancel."""
+    from scipy import sparse
+
+    ones = sparse.csr_array((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
+    return ones + sparse.eye_array(n, format="csr")
+
+
+class _LinearPredictors:
+    """eta = offset + A x."""
+
+    def __init__(self, lgm, generic, compile_kwargs):
+        self.lgm = lgm
+        parts = [e.astype("float64") for term in lgm.terms for e in term.eta]
+        eta = pt.concatenate(parts) if len(parts) > 1 else parts[0]
+        theta, x = _theta(lgm), [v.variable for v in lgm.latents]
+        expression = AffineExpression(eta, lgm.latents, lgm.hyperparameters)
+        affine = expression(generic)
+        self.pattern = Pattern.from_matrix(affine.A)
+        self.varies = bool(theta) and depends_on_values(eta, theta)
+        if not self.varies:
+            A = affine.A
+            A.sort_indices()
+            self._constant = Design(np.asarray(A.data, float), affine.offset.ravel())
+            return
+        n = self.pattern.shape[0]
+        self._matrix = _SeededMatrix(self.pattern, lgm.latents)
+        self._function = compile_function([*theta, *x], eta, size=n, compile_kwargs=compile_kwargs)
+        w = pt.vector("w", dtype="float64")
+        self._vjp_function = compile_function(
+            [*theta, *x, w], _stacked_gradient(pt.dot(w, eta), theta), size=n, compile_kwargs=compile_kwargs
+        )
+
+    def _at(self, theta, x):
+        values = split_theta(theta, self.lgm.hyperparameters)
+        return np.asarray(self._function(*values, *split_x(x, self.lgm.latents)))
+
+    def __call__(self, theta) -> Design:
+        if not self.varies:
+            return self._constant
+        offset = self._at(theta, np.zeros(self.lgm.n_x))
+        return Design(self._matrix.entries(lambda seed: self._at(theta, seed), offset), offset)
+
+    def vjp(self, theta, A_bar, offset_bar) -> np.ndarray:
+        values = split_theta(theta, self.lgm.hyperparameters)
+        total = np.zeros(self.lgm.n_theta)
+        at_origin = np.array(offset_bar, float)
+        for seed, cotangent in self._matrix.cotangents(A_bar):
+            total += self._vjp_function(*values, *split_x(seed, self.lgm.latents), cotangent)
+            at_origin -= cotangent
+        return total + self._vjp_function(*values, *split_x(np.zeros(self.lgm.n_x), self.lgm.latents), at_origin)

@@ -1,0 +1,68 @@
+"""The seam at which the latent field is integrated out, given theta.
+
+An inner approximation turns theta into log p~(theta | y) and into the conditional posterior of x. Laplace and local
+quadrature are two of them; the outer part of the inference sees only this protocol.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pymc_inla.status import Status
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First three moments of univariate conditional posteriors, each of shape (m,)."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    skewness: np.ndarray
+
+
+EtaMoments = Moments
+"""The same for the linear predictors, each of shape (n_eta,)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws of x from p~(x | theta, y) with what importance sampling needs."""
+
+    x: np.ndarray
+    """(m, n_x)"""
+    log_q: np.ndarray
+    """(m,) log density of each draw under the approximation, given theta"""
+    log_joint: np.ndarray
+    """(m,) log p(y, x | theta) + log p(theta), of the same variables as log_q"""
+
+
+class InnerPoint(Protocol):
+    """The latent field integrated out at one theta."""
+
+    theta: np.ndarray
+    log_posterior: float
+    """log p~(theta | y), unnormalized: log p~(y | theta) + log p(theta) with all constants"""
+    gradient: np.ndarray | None
+    """(n_theta,)"""
+    x_star: np.ndarray
+    """(n_x,) conditional mode"""
+    status: Status
+    n_newton: int
+    n_passes: int
+
+    def moments(self) -> Moments:
+        """Moments of p~(x_j | theta, y)."""
+
+    def eta_moments(self) -> EtaMoments:
+        """Moments of p~(eta_r | theta, y)."""
+
+    def sample(self, rng: np.random.Generator, m: int) -> Sample:
+        """m draws of x given theta."""
+
+
+class InnerApproximation(Protocol):
+    """log p~(theta | y) as a function of theta."""
+
+    def evaluate(self, theta: np.ndarray, start=None, *, gradient: bool = True) -> InnerPoint:
+        """Integrate x out at theta. `start` is anything with `x_star` from which the search for the mode may begin."""

@@ -1,0 +1,223 @@
+"""The Laplace approximation of p(theta | y) and of x given theta (Rue, Martino & Chopin 2009, sections 3.1 and 3.2).
+
+With H = Q + A'WA at the mode x*(theta) and k constraints,
+
+    log p~(theta | y) = log p(y, x* | theta) + log p(theta) + (n_x - k)/2 log 2 pi - 1/2 log det Z'HZ .
+
+Its gradient is analytic: the partial derivative at fixed x plus the change of x* through H, which needs only the selected
+inverse (diagonal of A H^-1 A' and H^-1 on the pattern of Q).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pymc_inla.inference.inner import Moments, Sample
+from pymc_inla.inference.newton import Mode, find_mode
+from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.system import SelectedInverse, System
+from pymc_inla.status import Status
+
+
+@dataclass(frozen=True)
+class LaplacePoint:
+    """The Laplace approximation at one theta. See `pymc_inla.inference.inner.InnerPoint`."""
+
+    approximation: "LaplaceInner"
+    theta: np.ndarray
+    mode: Mode
+    log_prior_theta: float
+    log_posterior: float
+    gradient: np.ndarray | None
+    status: Status
+
+    @property
+    def x_star(self):
+        return self.mode.x
+
+    @property
+    def n_newton(self):
+        return self.mode.n_newton
+
+    @property
+    def n_passes(self):
+        return self.mode.n_passes
+
+    @cached_property
+    def selected_inverse(self) -> SelectedInverse:
+        return self.mode.factor.selected_inverse()
+
+    @cached_property
+    def third(self) -> np.ndarray:
+        """(n_eta,) half the derivative of <diag(A S A'), -W> in eta: what drives the mean away from the mode."""
+        f = self.approximation.functions
+        zero_obs, zero_eta = np.zeros(f.n_obs), np.zeros(f.n_eta)
+        W_bar = -0.5 * _double_off_diagonal(self.selected_inverse.W, f)
+        return f.log_likelihood_vjp(self.mode.eta, self.theta, zero_obs, zero_eta, W_bar)[0]
+
+    @cached_property
+    def mean_shift(self) -> np.ndarray:
+        """(n_x,) first-order difference between conditional mean and mode: S A' third."""
+        system, A = self.approximation.system, self.mode.design.A
+        if self.approximation.functions.gaussian or self.approximation.strategy == "gaussian":
+            return np.zeros(len(self.x_star))
+        return self.mode.factor.solve(system.multiply_At(A, self.third))
+
+    def moments(self) -> Moments:
+        """Moments of p~(x_j | theta, y), each (n_x,)."""
+        sd = np.sqrt(np.maximum(self.selected_inverse.diagonal, 0.0))
+        return Moments(self.x_star + self.mean_shift, sd, self._skewness(sd))
+
+    def _skewness(self, sd) -> np.ndarray:
+        """Third cumulant to first order, sum_i l_i''' cov(x_j, eta_i)^3 / sd_j^3 (Rue et al. 2009, eq. 23)."""
+        a = self.approximation
+        f = a.functions
+        if f.gaussian or a.strategy == "gaussian" or len(sd) * f.n_eta > a.skewness_budget:
+            return np.zeros(len(sd))
+        zero_obs, zero_eta, W_bar = np.zeros(f.n_obs), np.zeros(f.n_eta), np.zeros(len(f.W_rows))
+        skewness = np.zeros(len(sd))
+        columns = max(1, int(2e6 // max(1, f.n_eta)))
+        A = f.A_pattern.to_matrix(self.mode.design.A)
+        if len(f.W_rows) == f.n_eta:
+            W_bar[:] = -1.0
+            third = f.log_likelihood_vjp(self.mode.eta, self.theta, zero_obs, zero_eta, W_bar)[0]
+        for start in range(0, len(sd), columns):
+            stop = min(start + columns, len(sd))
+            unit = np.zeros((len(sd), stop - start))
+            unit[np.arange(start, stop), np.arange(stop - start)] = 1.0
+            covariance = A @ self.mode.factor.solve(unit)
+            if len(f.W_rows) == f.n_eta:
+                skewness[start:stop] = third @ covariance**3
+            else:
+                for j in range(stop - start):
+                    v = covariance[:, j]
+                    W_bar = -_double_off_diagonal(v[f.W_rows] * v[f.W_cols], f)
+                    skewness[start + j] = (
+                        f.log_likelihood_vjp(self.mode.eta, self.theta, zero_obs, zero_eta, W_bar)[0] @ v
+                    )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            skewness = np.where(sd > 0, skewness / sd**3, 0.0)
+        # a skew normal reaches 0.995; beyond 0.9 the expansion is no longer one
+        return np.clip(skewness, -0.9, 0.9)
+
+    def eta_moments(self) -> Moments:
+        """Moments of p~(eta_r | theta, y), each (n_eta,)."""
+        f, system = self.approximation.functions, self.approximation.system
+        variance = self.selected_inverse.W[: f.n_eta]
+        mean = self.mode.eta + system.multiply_A(self.mode.design.A, self.mean_shift)
+        return Moments(mean, np.sqrt(np.maximum(variance, 0.0)), np.zeros(f.n_eta))
+
+    def sample(self, rng: np.random.Generator, m: int) -> Sample:
+        """m draws from N(x* + shift, S)."""
+        f, system, mode = self.approximation.functions, self.approximation.system, self.mode
+        deviation = mode.factor.sample(rng.standard_normal((f.n_x, m)))
+        center = self.mean_shift
+        x = (mode.x + center)[:, None] + deviation
+        log_q = np.empty(m)
+        log_joint = np.empty(m)
+        free = f.n_x - f.C.shape[0]
+        for j in range(m):
+            # the quadratic form with H, through its definition
+            d = deviation[:, j]
+            Ad = system.multiply_A(mode.design.A, d)
+            form = d @ system.multiply_Q(mode.prior.Q, d) + _weighted(mode.likelihood.W, Ad, f)
+            log_q[j] = 0.5 * (mode.factor.log_determinant - free * np.log(2 * np.pi) - form)
+            eta = mode.design.offset + system.multiply_A(mode.design.A, x[:, j])
+            quadratic = x[:, j] @ (mode.prior.b - 0.5 * system.multiply_Q(mode.prior.Q, x[:, j]))
+            value = np.sum(f.log_likelihood(eta, self.theta).value)
+            log_joint[j] = value + mode.prior.c + quadratic + self.log_prior_theta
+        return Sample(x.T, log_q, log_joint)
+
+
+@dataclass(frozen=True)
+class LaplaceInner:
+    """x integrated out by the Laplace approximation. See `pymc_inla.inference.inner.InnerApproximation`.
+
+    Parameters
+    ----------
+    functions, system
+    strategy : {"laplace", "simplified_laplace", "gaussian"}
+        How the marginals of x are corrected: not at all ("gaussian"), or in mean and skewness to first order.
+    skewness_budget : int
+        Largest n_x * n_eta for which skewness is computed.
+    """
+
+    functions: LGMFunctions
+    system: System
+    strategy: str = "laplace"
+    skewness_budget: int = 20_000_000
+
+    def evaluate(self, theta, start=None, *, gradient: bool = True) -> LaplacePoint:
+        """Laplace approximation at theta, warm-started from `start.x_star`."""
+        theta = np.asarray(theta, float)
+        f = self.functions
+        log_prior, log_prior_gradient = f.log_prior_theta(theta)
+        mode = find_mode(f, self.system, theta, None if start is None else start.x_star)
+        usable = mode.factor is not None and mode.factor.status.ok and np.isfinite(mode.log_joint)
+        if not (usable and np.isfinite(log_prior)):
+            status = mode.status if not mode.status.ok else Status.NON_FINITE
+            none = np.full(f.n_theta, np.nan) if gradient else None
+            return LaplacePoint(self, theta, mode, log_prior, -np.inf, none, status)
+        free = f.n_x - f.C.shape[0]
+        value = mode.log_joint + log_prior + 0.5 * (free * np.log(2 * np.pi) - mode.factor.log_determinant)
+        point = LaplacePoint(self, theta, mode, log_prior, value, None, mode.status)
+        if not gradient:
+            return point
+        total = log_prior_gradient + self._gradient(point)
+        with_gradient = LaplacePoint(self, theta, mode, log_prior, value, total, mode.status)
+        with_gradient.__dict__["selected_inverse"] = point.selected_inverse
+        return with_gradient
+
+    def _gradient(self, point: LaplacePoint) -> np.ndarray:
+        """d/dtheta of log p(y, x* | theta) - 1/2 log det Z'HZ."""
+        f, system, mode, theta = self.functions, self.system, point.mode, point.theta
+        if f.n_theta == 0:
+            return np.zeros(0)
+        S = point.selected_inverse
+        x, A = mode.x, mode.design.A
+        zero_obs = np.zeros(f.n_obs)
+        # -1/2 log det at fixed x: cotangents -S/2 on Q, -(A S A')/2 on W, -(W A S) on A
+        W_bar = -0.5 * _double_off_diagonal(S.W, f)
+        if f.gaussian:
+            v, Av = np.zeros(f.n_x), np.zeros(f.n_eta)
+            third, theta_bar = f.log_likelihood_vjp(mode.eta, theta, np.ones(f.n_obs), Av, W_bar)
+        else:
+            # implicit part: x* moves by S d(grad), weighted by the derivative of -1/2 log det in x
+            third, _ = f.log_likelihood_vjp(mode.eta, theta, zero_obs, np.zeros(f.n_eta), W_bar)
+            v = mode.factor.solve(system.multiply_At(A, third))
+            Av = system.multiply_A(A, v)
+            _, theta_bar = f.log_likelihood_vjp(mode.eta, theta, np.ones(f.n_obs), Av, W_bar)
+        Qp, Ap = f.Q_pattern, f.A_pattern
+        Q_bar = -0.5 * S.Q - 0.5 * x[Qp.rows] * x[Qp.indices] - v[Qp.rows] * x[Qp.indices]
+        gradient = theta_bar + f.prior_vjp(theta, Q_bar, x + v, 1.0)
+        if f.design_vjp is not None:
+            g = mode.likelihood.gradient
+            # eta moves with A and offset: through the log-likelihood, through third derivatives, through H v
+            WAv = _multiply_W(mode.likelihood.W, Av, f)
+            eta_bar = g + third - WAv
+            A_bar = -S.A + eta_bar[Ap.rows] * x[Ap.indices] + g[Ap.rows] * v[Ap.indices]
+            gradient = gradient + f.design_vjp(theta, A_bar, eta_bar)
+        return gradient
+
+
+def _double_off_diagonal(values, functions: LGMFunctions) -> np.ndarray:
+    """Off-diagonal entries of W stand for two entries of a symmetric matrix but are stored once."""
+    doubled = values.copy()
+    doubled[functions.n_eta :] *= 2.0
+    return doubled
+
+
+def _weighted(W, v, functions: LGMFunctions) -> float:
+    """v'Wv."""
+    return float(np.sum(_double_off_diagonal(W, functions) * v[functions.W_rows] * v[functions.W_cols]))
+
+
+def _multiply_W(W, v, functions: LGMFunctions) -> np.ndarray:
+    """W v, (n_eta,)"""
+    n = functions.n_eta
+    product = W[:n] * v
+    if len(W) > n:
+        rows, cols = functions.W_rows[n:], functions.W_cols[n:]
+        product += np.bincount(rows, W[n:] * v[cols], n) + np.bincount(cols, W[n:] * v[rows], n)
+    return product
