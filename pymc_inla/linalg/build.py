@@ -6,6 +6,7 @@ from pymc_inla.errors import InvalidOptionError
 from pymc_inla.lgm import Pattern
 from pymc_inla.linalg.constraints import independent_rows
 from pymc_inla.linalg.dense import DenseSystem
+from pymc_inla.linalg.partition import choose_local
 from pymc_inla.linalg.system import System
 
 SOLVERS = ("auto", "dense", "elimination", "sparse")
@@ -42,4 +43,9 @@ def build_system(
     if solver not in SOLVERS:
         raise InvalidOptionError(f"solver={solver!r} is unknown. Allowed: {', '.join(SOLVERS)}.")
     C, e = independent_rows(C, e)
+    if solver == "elimination":
+        from pymc_inla.linalg.elimination import EliminationSystem
+
+        partition = choose_local(Q_pattern, A_pattern, W_rows, W_cols, C)
+        return EliminationSystem(Q_pattern, A_pattern, W_rows, W_cols, C, e, partition)
     return DenseSystem(Q_pattern, A_pattern, np.asarray(W_rows), np.asarray(W_cols), C, e)

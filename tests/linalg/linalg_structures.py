@@ -173,11 +173,31 @@ def ar1_kron(rng, n=200, steps=8, areas=6, m=1, **options) -> Problem:
     return problem([[[0.01]], Q], [np.ones((n, 1)), one_hot(index, steps * areas)], rng, m=m, **options)
 
 
+def distributional(rng, n=90, groups=12, m=2, **options) -> Problem:
+    """Mean and log scale, each with an effect of the same groups, and an iid effect: W holds 2 x 2 blocks."""
+    index = rng.integers(groups - 1, size=n)
+    Z, zero = one_hot(index, groups, rng.uniform(0.5, 1.5, n)), sparse.csr_array((n, groups))
+    X = np.kron(np.eye(2), np.column_stack([np.ones(n), rng.normal(size=n)]))
+    A = [X, sparse.block_array([[Z, zero], [zero, Z]])]
+    return problem([0.01 * np.eye(4), 1.3 * np.eye(2 * groups)], A, rng, m=2, **options)
+
+
+def shared_effect(rng, n=90, groups=12, m=2, **options) -> Problem:
+    """Two predictors per observation that see the same group effect with different weights."""
+    index = np.tile(rng.integers(groups - 1, size=n), 2)
+    X = np.kron(np.eye(2), np.column_stack([np.ones(n), rng.normal(size=n)]))
+    Z = one_hot(index, groups, rng.uniform(0.5, 1.5, 2 * n))
+    return problem([0.01 * np.eye(4), 1.3 * np.eye(groups)], [X, Z], rng, m=2, **options)
+
+
 STRUCTURES = {
     "iid": iid_with_fixed_effects,
     "slopes2": correlated_slopes,
     "slopes3": lambda rng, **options: correlated_slopes(rng, b=3, **options),
     "crossed": crossed,
+    "crossed_wide": lambda rng, **options: crossed(rng, **({"n": 3000} | options), first=60, second=55),
+    "distributional": distributional,
+    "shared_effect": shared_effect,
     "nested": nested,
     "hierarchical": hierarchical_mean,
     "icar": icar_flat_intercept,

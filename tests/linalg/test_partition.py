@@ -32,6 +32,9 @@ EXPECTED = {
     "slopes2": np.arange(2, 20).reshape(9, 2),
     "slopes3": np.arange(3, 30).reshape(9, 3),
     "crossed": np.arange(1, 31)[:, None],
+    "crossed_wide": np.arange(1, 61)[:, None],
+    "distributional": np.column_stack([np.arange(4, 16), np.arange(16, 28)]),
+    "shared_effect": np.arange(4, 16)[:, None],
     "nested": np.arange(17, 53)[:, None],
     "hierarchical": np.arange(1, 16)[:, None],
     "icar": np.arange(15, 29)[:, None],
@@ -50,17 +53,6 @@ def test_structures(name, m, compile_above, monkeypatch):
     if m == 1:
         np.testing.assert_array_equal(blocks, EXPECTED[name])
     # with m = 2 the rows of an observation are drawn apart, so that it touches two groups: local_of checks the rest
-
-
-def test_two_predictors_with_one_group_per_observation():
-    """Mean and log scale both with an effect of the same groups, in separate vectors: blocks of two."""
-    rng = np.random.default_rng(2)
-    index = rng.integers(20, size=200)
-    Z, zero = one_hot(index, 20), sparse.csr_array((200, 20))
-    ones = np.kron(np.eye(2), np.ones((200, 1)))
-    A = [ones, sparse.block_array([[Z, zero], [zero, Z]])]
-    p = problem([np.eye(2), np.eye(40)], A, rng, m=2)
-    np.testing.assert_array_equal(local_of(p), np.column_stack([np.arange(2, 22), np.arange(22, 42)]))
 
 
 def test_independent_slopes_apart_with_empty_groups():

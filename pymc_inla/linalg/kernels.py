@@ -1,0 +1,422 @@
+"""Compiled passes over the data for the elimination of local blocks.
+
+Notation for one group g, that is one local block of size b with the observations that touch it: a_i (b,) and v_i (nj,)
+are the parts of row i of A on the block and on the nj unknowns of the tail that the group touches (its list J);
+D = Q_ll + sum w a a' and B = q + sum w a v' are the blocks of H; s = D^-1 B. The block is eliminated in centered form,
+
+    sum_i w_i R_i R_i' + [-s; I]' Q [-s; I],    R_i = v_i - s'a_i,
+
+which equals sum w v v' - B'D^-1 B but is a sum of squares where that is a difference: nothing cancels, however small or
+large the precision of the block is. An off-diagonal pair of W adds w (R_i R_k' + R_k R_i').
+
+Entries of A carry a slot: 0..b-1 for the unknowns of the block, b + j for entry j of J.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+CENTERED_UP_TO = 32
+"""Lists J longer than this are eliminated as a difference, which costs less when rows of A are much sparser than J."""
+
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Layout(NamedTuple):
+    """Where everything is, computed once. Groups 0..n_blocks-1 are the local blocks; the others are single observations
+    that touch no local block."""
+
+    n_blocks: int
+    blocks: np.ndarray
+    """(n_blocks, b) index into x"""
+    row_ptr: np.ndarray
+    """(n_groups + 1,) rows of each group in `rows`"""
+    rows: np.ndarray
+    pair_ptr: np.ndarray
+    """(n_groups + 1,) off-diagonal entries of W of each group in `pairs`"""
+    pairs: np.ndarray
+    """position in W"""
+    W_rows: np.ndarray
+    W_cols: np.ndarray
+    A_indptr: np.ndarray
+    slot: np.ndarray
+    """(nnz,) slot of each entry of A"""
+    J_ptr: np.ndarray
+    """(n_groups + 1,) list of each group in `J`"""
+    J: np.ndarray
+    """index into the tail"""
+    within: np.ndarray
+    """(n_blocks, b, b) position in Q of the block's own entries, -1 where there is none"""
+    cross_ptr: np.ndarray
+    """(n_blocks + 1,) entries of Q and of the constraints that tie the block to the tail"""
+    cross_local: np.ndarray
+    cross_slot: np.ndarray
+    cross_source: np.ndarray
+    """position in Q followed by the values of the constraints"""
+
+
+@compiled
+def assign_slots(n_tail, n_blocks, b, row_ptr, rows, A_indptr, code, cross_ptr, cross_col):
+    """List the tail unknowns of each group. `code` (nnz,) is -1 - r for entry r of the block, else the tail index.
+
+    Returns
+    -------
+    J_ptr, J, slot, cross_slot
+    """
+    n_groups = len(row_ptr) - 1
+    seen = np.full(n_tail, -1)
+    place = np.zeros(n_tail, dtype=np.int64)
+    J_ptr = np.zeros(n_groups + 1, dtype=np.int64)
+    J = np.empty(1024, dtype=np.int32)
+    slot = np.empty(len(code), dtype=np.int32)
+    cross_slot = np.empty(len(cross_col), dtype=np.int32)
+    for g in range(n_groups):
+        start = stop = J_ptr[g]
+        n_cross = cross_ptr[g + 1] - cross_ptr[g] if g < n_blocks else 0
+        for k in range(row_ptr[g], row_ptr[g + 1] + n_cross):
+            is_row = k < row_ptr[g + 1]
+            cross = cross_ptr[g] + k - row_ptr[g + 1] if not is_row else 0
+            first = A_indptr[rows[k]] if is_row else cross
+            last = A_indptr[rows[k] + 1] if is_row else cross + 1
+            for e in range(first, last):
+                column = code[e] if is_row else cross_col[e]
+                if column < 0:
+                    slot[e] = -1 - column
+                    continue
+                if seen[column] != g:
+                    seen[column], place[column] = g, stop - start
+                    if stop == len(J):
+                        grown = np.empty(2 * len(J), dtype=np.int32)
+                        grown[:stop] = J
+                        J = grown
+                    J[stop] = column
+                    stop += 1
+                if is_row:
+                    slot[e] = b + place[column]
+                else:
+                    cross_slot[e] = b + place[column]
+        J_ptr[g + 1] = stop
+    return J_ptr, J[: J_ptr[-1]].copy(), slot, cross_slot
+
+
+@compiled
+def residual(i, A, layout, s, b, nj, a, R):
+    """Split row i of A into a (b,) and R = v - s'a (nj,)."""
+    a[:] = 0.0
+    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+        if layout.slot[e] < b:
+            a[layout.slot[e]] = A[e]
+    for j in range(nj):
+        R[j] = 0.0
+    for r in range(b):
+        if a[r] != 0.0:
+            for j in range(nj):
+                R[j] -= a[r] * s[r, j]
+    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+        if layout.slot[e] >= b:
+            R[layout.slot[e] - b] += A[e]
+
+
+@compiled
+def invert_block(D, inverse):
+    """Inverse of a small symmetric D through its Cholesky factor; log det D, or NaN if it is not positive definite."""
+    b = len(D)
+    log_determinant = 0.0
+    L = np.zeros((3, 3))
+    U = np.zeros((3, 3))
+    for r in range(b):
+        for c in range(r + 1):
+            total = D[r, c]
+            for k in range(c):
+                total -= L[r, k] * L[c, k]
+            if r == c:
+                if not (total > 0.0 and total < np.inf):
+                    return np.nan
+                L[r, r] = np.sqrt(total)
+                log_determinant += np.log(total)
+            else:
+                L[r, c] = total / L[c, c]
+    for r in range(b):  # U = L^-1
+        U[r, r] = 1.0 / L[r, r]
+        for c in range(r):
+            total = 0.0
+            for k in range(c, r):
+                total -= L[r, k] * U[k, c]
+            U[r, c] = total / L[r, r]
+    for r in range(b):
+        for c in range(b):
+            total = 0.0
+            for k in range(max(r, c), b):
+                total += U[k, r] * U[k, c]
+            inverse[r, c] = total
+    return log_determinant
+
+
+@compiled
+def add_outer(i, k, w, A, layout, b, D, B):
+    """D += w a_i a_k', B += w a_i v_k'."""
+    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+        r = layout.slot[e]
+        if r < b:
+            wa = w * A[e]
+            for f in range(layout.A_indptr[k], layout.A_indptr[k + 1]):
+                c = layout.slot[f]
+                if c < b:
+                    D[r, c] += wa * A[f]
+                else:
+                    B[r, c - b] += wa * A[f]
+
+
+@compiled
+def add_to_tail(i, k, w, A, layout, b, J, T):
+    """T += w v_i v_k', in place of its lower triangle; for a pair both (i, k) and (k, i) are to be added."""
+    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+        if layout.slot[e] >= b:
+            row = J[layout.slot[e] - b]
+            wv = w * A[e]
+            for f in range(layout.A_indptr[k], layout.A_indptr[k + 1]):
+                if layout.slot[f] >= b:
+                    column = J[layout.slot[f] - b]
+                    if column <= row:
+                        T[row, column] += wv * A[f]
+
+
+@compiled
+def eliminate(A, W, values, layout, T, D_inverse, s_all):
+    """Eliminate every local block.
+
+    Parameters
+    ----------
+    A, W : values
+    values : Q followed by the values of the constraints
+    layout : Layout
+    T : (P, P), holds the tail's own entries of Q; the lower triangle becomes the Schur complement
+    D_inverse : (n_blocks, b, b), filled
+    s_all : (b * J_ptr[n_blocks],), filled with s of each block, (b, nj) row by row
+
+    Returns
+    -------
+    float
+        Sum of log det D, NaN if a block is not positive definite.
+    """
+    n_groups, b = len(layout.row_ptr) - 1, layout.blocks.shape[1]
+    longest = 1
+    for g in range(n_groups):
+        longest = max(longest, layout.J_ptr[g + 1] - layout.J_ptr[g])
+    D, Q, a, a2 = np.empty((b, b)), np.empty((b, b)), np.empty(b), np.empty(b)
+    B_all, q_all = np.empty(b * longest), np.empty(b * longest)
+    R, R2 = np.empty(longest), np.empty(longest)
+    t = np.empty((min(longest, CENTERED_UP_TO), min(longest, CENTERED_UP_TO)))
+    log_determinant = 0.0
+    for g in range(n_groups):
+        J = layout.J[layout.J_ptr[g] : layout.J_ptr[g + 1]]
+        nj = len(J)
+        first, last = layout.row_ptr[g], layout.row_ptr[g + 1]
+        first_pair, last_pair = layout.pair_ptr[g], layout.pair_ptr[g + 1]
+        local = g < layout.n_blocks
+        centered = local and nj <= CENTERED_UP_TO
+        if not centered:
+            for k in range(first, last):
+                i = layout.rows[k]
+                add_to_tail(i, i, W[i], A, layout, b, J, T)
+            for k in range(first_pair, last_pair):
+                p = layout.pairs[k]
+                add_to_tail(layout.W_rows[p], layout.W_cols[p], W[p], A, layout, b, J, T)
+                add_to_tail(layout.W_cols[p], layout.W_rows[p], W[p], A, layout, b, J, T)
+        if not local:
+            continue
+        # blocks of H
+        q, B = q_all[: b * nj].reshape(b, nj), B_all[: b * nj].reshape(b, nj)
+        q[:] = 0.0
+        for k in range(layout.cross_ptr[g], layout.cross_ptr[g + 1]):
+            q[layout.cross_local[k], layout.cross_slot[k] - b] += values[layout.cross_source[k]]
+        B[:] = q
+        for r in range(b):
+            for c in range(b):
+                p = layout.within[g, r, c]
+                Q[r, c] = values[p] if p >= 0 else 0.0
+                D[r, c] = Q[r, c]
+        for k in range(first, last):
+            i = layout.rows[k]
+            add_outer(i, i, W[i], A, layout, b, D, B)
+        for k in range(first_pair, last_pair):
+            p = layout.pairs[k]
+            add_outer(layout.W_rows[p], layout.W_cols[p], W[p], A, layout, b, D, B)
+            add_outer(layout.W_cols[p], layout.W_rows[p], W[p], A, layout, b, D, B)
+        log_determinant += invert_block(D, D_inverse[g])
+        if np.isnan(log_determinant):
+            return np.nan
+        s = s_all[b * layout.J_ptr[g] : b * layout.J_ptr[g + 1]].reshape(b, nj)
+        for r in range(b):
+            for j in range(nj):
+                total = 0.0
+                for c in range(b):
+                    total += D_inverse[g, r, c] * B[c, j]
+                s[r, j] = total
+        if not centered:
+            for j in range(nj):
+                for k in range(nj):
+                    if J[k] <= J[j]:
+                        total = 0.0
+                        for r in range(b):
+                            total += s[r, j] * B[r, k]
+                        T[J[j], J[k]] -= total
+            continue
+        # [-s; I]' Q [-s; I]
+        for j in range(nj):
+            for k in range(j + 1):
+                total = 0.0
+                for r in range(b):
+                    total -= s[r, j] * q[r, k] + q[r, j] * s[r, k]
+                    for c in range(b):
+                        total += s[r, j] * Q[r, c] * s[c, k]
+                t[j, k] = total
+        for k in range(first, last):
+            i = layout.rows[k]
+            residual(i, A, layout, s, b, nj, a, R)
+            for j in range(nj):
+                wr = W[i] * R[j]
+                for l in range(j + 1):
+                    t[j, l] += wr * R[l]
+        for k in range(first_pair, last_pair):
+            p = layout.pairs[k]
+            residual(layout.W_rows[p], A, layout, s, b, nj, a, R)
+            residual(layout.W_cols[p], A, layout, s, b, nj, a2, R2)
+            for j in range(nj):
+                for l in range(j + 1):
+                    t[j, l] += W[p] * (R[j] * R2[l] + R2[j] * R[l])
+        for j in range(nj):
+            for k in range(j + 1):
+                T[max(J[j], J[k]), min(J[j], J[k])] += t[j, k]
+    return log_determinant
+
+
+@compiled
+def reduce_to_tail(r, layout, s_all, y):
+    """y -= s'r over all blocks, for r (n_x, m) and y (P, m)."""
+    b = layout.blocks.shape[1]
+    for g in range(layout.n_blocks):
+        start, nj = layout.J_ptr[g], layout.J_ptr[g + 1] - layout.J_ptr[g]
+        for c in range(b):
+            x = layout.blocks[g, c]
+            for j in range(nj):
+                value = s_all[b * start + c * nj + j]
+                for k in range(r.shape[1]):
+                    y[layout.J[start + j], k] -= value * r[x, k]
+
+
+@compiled
+def expand_from_tail(y, layout, s_all, x):
+    """x_l -= s y_J over all blocks, for y (P, m) and x (n_x, m)."""
+    b = layout.blocks.shape[1]
+    for g in range(layout.n_blocks):
+        start, nj = layout.J_ptr[g], layout.J_ptr[g + 1] - layout.J_ptr[g]
+        for c in range(b):
+            i = layout.blocks[g, c]
+            for j in range(nj):
+                value = s_all[b * start + c * nj + j]
+                for k in range(x.shape[1]):
+                    x[i, k] -= value * y[layout.J[start + j], k]
+
+
+@compiled
+def row_of_AS(i, A, layout, s, D_inverse, K, U, b, nj, a, R, AS):
+    """Row i of A S on the slots of its group: (a'D^-1 - t's', t) with t = K R. Leaves a and R of the row as well."""
+    residual(i, A, layout, s, b, nj, a, R)
+    for j in range(nj):
+        AS[b + j] = 0.0
+    if nj <= CENTERED_UP_TO:
+        for k in range(nj):
+            for j in range(nj):
+                AS[b + j] += R[k] * K[k, j]
+    else:  # the same, from the few entries of v
+        for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+            k = layout.slot[e] - b
+            if k >= 0:
+                for j in range(nj):
+                    AS[b + j] += A[e] * K[k, j]
+        for r in range(b):
+            for j in range(nj):
+                AS[b + j] -= a[r] * U[r, j]
+    for r in range(b):
+        total = 0.0
+        for c in range(b):
+            total += a[c] * D_inverse[c, r]
+        for j in range(nj):
+            total -= AS[b + j] * s[r, j]
+        AS[r] = total
+
+
+@compiled
+def covariance_of_rows(AS, a, R, s, b, nj):
+    """(A S A') of two rows from the first's row of A S and the second's a, R: AS_l a + AS_J (R + s'a)."""
+    total = 0.0
+    for j in range(nj):
+        total += AS[b + j] * R[j]
+    for r in range(b):
+        inner = AS[r]
+        for j in range(nj):
+            inner += AS[b + j] * s[r, j]
+        total += inner * a[r]
+    return total
+
+
+@compiled
+def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out, W_out, A_out):
+    """Entries of S for every group, given the inverse of the tail (P, P). Fills the last four arrays (A_out starts at
+    zero); entries of Q between shared latents are not touched. Entries of Q between block and tail are filled on the
+    block's rows."""
+    n_groups, b = len(layout.row_ptr) - 1, layout.blocks.shape[1]
+    longest = 1
+    for g in range(n_groups):
+        longest = max(longest, layout.J_ptr[g + 1] - layout.J_ptr[g])
+    a, a2, R, R2 = np.empty(b), np.empty(b), np.empty(longest), np.empty(longest)
+    AS, AS2 = np.empty(b + longest), np.empty(b + longest)
+    K_all, U_all = np.empty(longest * longest), np.empty(b * longest)
+    nothing, no_inverse = np.zeros((b, longest)), np.zeros((b, b))
+    for g in range(n_groups):
+        J = layout.J[layout.J_ptr[g] : layout.J_ptr[g + 1]]
+        nj = len(J)
+        local = g < layout.n_blocks
+        K, U = K_all[: nj * nj].reshape(nj, nj), U_all[: b * nj].reshape(b, nj)
+        for j in range(nj):
+            for k in range(nj):
+                K[j, k] = tail_inverse[J[j], J[k]]
+        s, inverse = nothing, no_inverse
+        U[:] = 0.0
+        if local:
+            s = s_all[b * layout.J_ptr[g] : b * layout.J_ptr[g + 1]].reshape(b, nj)
+            inverse = D_inverse[g]
+            for r in range(b):
+                for k in range(nj):
+                    for j in range(nj):
+                        U[r, j] += s[r, k] * K[k, j]
+            for r in range(b):
+                for c in range(b):
+                    total = inverse[r, c]
+                    for j in range(nj):
+                        total += U[r, j] * s[c, j]
+                    if layout.within[g, r, c] >= 0:
+                        Q_out[layout.within[g, r, c]] = total
+                    if r == c:
+                        diagonal[layout.blocks[g, r]] = total
+            for k in range(layout.cross_ptr[g], layout.cross_ptr[g + 1]):
+                if layout.cross_source[k] < n_Q:
+                    Q_out[layout.cross_source[k]] = -U[layout.cross_local[k], layout.cross_slot[k] - b]
+        for k in range(layout.row_ptr[g], layout.row_ptr[g + 1]):
+            i = layout.rows[k]
+            row_of_AS(i, A, layout, s, inverse, K, U, b, nj, a, R, AS)
+            W_out[i] = covariance_of_rows(AS, a, R, s, b, nj)
+            for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+                A_out[e] += W[i] * AS[layout.slot[e]]
+        for k in range(layout.pair_ptr[g], layout.pair_ptr[g + 1]):
+            p = layout.pairs[k]
+            i, l = layout.W_rows[p], layout.W_cols[p]
+            row_of_AS(i, A, layout, s, inverse, K, U, b, nj, a, R, AS)
+            row_of_AS(l, A, layout, s, inverse, K, U, b, nj, a2, R2, AS2)
+            W_out[p] = covariance_of_rows(AS, a2, R2, s, b, nj)
+            for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
+                A_out[e] += W[p] * AS2[layout.slot[e]]
+            for e in range(layout.A_indptr[l], layout.A_indptr[l + 1]):
+                A_out[e] += W[p] * AS[layout.slot[e]]
