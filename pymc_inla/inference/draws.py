@@ -1,0 +1,143 @@
+"""Joint draws of (theta, x), and their importance weights.
+
+theta is drawn from the integrated density, not at its nodes: D distinct values, spread evenly by systematic resampling,
+and at each of them several draws of x from the inner approximation evaluated there, so that dependence between theta and
+x is exact. For large models D is small and an evaluation dear: then each drawn value of theta within the cell around the
+nearest evaluated one shares its draws of x, a blur of the dependence (not of the marginals) by the width of a cell.
+
+Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
+shape k allows, more draws than asked for are made and resampled, and the result follows the target of the inner
+approximation rather than the approximation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_inla.inference.density import draw_theta
+from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.pareto import smooth_log_weights
+from pymc_inla.inference.theta_posterior import ThetaPosterior
+
+GOOD_K = 0.7
+POOL = 2
+"""Draws made per draw asked for, where memory allows."""
+MAX_CELLS = 2e7
+"""Draws times latents up to which a pool is made."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Joint posterior draws."""
+
+    theta: np.ndarray
+    """(S, d)"""
+    x: np.ndarray
+    """(S, n_x)"""
+    log_p: np.ndarray
+    """(S,)"""
+    log_q: np.ndarray
+    """(S,)"""
+    k_hat: float
+    """Pareto shape of the importance ratios, before resampling"""
+    efficiency: float
+    """Effective sample size of the weights over the number of draws"""
+    resampled: bool
+
+
+def n_distinct(size: int, n_draws: int) -> int:
+    """How many values of theta to evaluate for the draws, by the size of the model (latents + predictors)."""
+    for limit, distinct in ((3_000, 200), (30_000, 100), (300_000, 40)):
+        if size <= limit:
+            return min(distinct, n_draws)
+    return min(16, n_draws)
+
+
+def draw_joint(
+    posterior: ThetaPosterior, integral: ThetaIntegral, n_draws: int, seed: np.random.SeedSequence, *, size: int
+) -> Draws:
+    """Draw from the joint posterior.
+
+    Parameters
+    ----------
+    n_draws : int
+        S
+    seed : numpy SeedSequence
+    size : int
+        n_x + n_eta, which decides how many values of theta are evaluated.
+    """
+    theta_seed, x_seed, order_seed = seed.spawn(3)
+    rng = np.random.default_rng(theta_seed)
+    centers = _usable(posterior, _centers(integral, n_distinct(size, n_draws), rng))
+    D = len(centers)
+    n_x = len(posterior(centers[0]).x_star)
+    pool = n_draws * (POOL if n_draws * n_x * POOL <= MAX_CELLS else 1)
+    blur = size > 30_000 and D > 1
+    theta = draw_theta(integral.density, pool, rng) if blur else None
+    owner = _nearest(theta, centers, integral) if blur else np.arange(pool) % D
+    theta = centers[owner] if theta is None else theta
+    # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
+    row = np.random.default_rng(order_seed).permutation(pool)
+    theta_out = np.empty_like(theta)
+    theta_out[row] = theta
+    x = np.empty((pool, n_x))
+    log_p, log_q, log_ratio = np.empty(pool), np.empty(pool), np.empty(pool)
+    log_density = integral.density.log_density_at
+    for k, child in enumerate(x_seed.spawn(D)):
+        mine = np.flatnonzero(owner == k)
+        if len(mine) == 0:
+            continue
+        sample = posterior.point(centers[k]).sample(np.random.default_rng(child), len(mine))
+        target = row[mine]
+        x[target] = sample.x
+        at_center = float(log_density(centers[k : k + 1])[0])
+        # Within a cell theta moves and x does not: both densities change by that of theta.
+        moved = log_density(theta[mine]) - at_center if blur else 0.0
+        log_q[target] = sample.log_q + at_center + moved
+        log_p[target] = sample.log_joint + moved
+        log_ratio[target] = log_p[target] - log_q[target]
+    smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
+    efficiency = float(1.0 / (pool * np.sum(np.exp(2 * smooth))))
+    if k_hat < GOOD_K:
+        index = _systematic_rows(np.exp(smooth), n_draws, rng)
+    else:
+        index = np.arange(n_draws)
+    if len(index) != pool or k_hat < GOOD_K:
+        x = _take_rows(x, index)
+        theta_out, log_p, log_q = theta_out[index], log_p[index], log_q[index]
+    return Draws(theta_out, x, log_p, log_q, k_hat, efficiency, bool(k_hat < GOOD_K))
+
+
+def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
+    if integral.method in ("eb", "none"):
+        return integral.mode.theta_star[None, :]
+    return draw_theta(integral.density, D, rng)
+
+
+def _usable(posterior: ThetaPosterior, centers: np.ndarray) -> np.ndarray:
+    """Values of theta at which the inner approximation exists."""
+    ok = np.array([np.isfinite(posterior(c).log_posterior) for c in centers])
+    return centers[ok]
+
+
+def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> np.ndarray:
+    a, b = integral.mode.to_z(theta), integral.mode.to_z(centers)
+    return np.argmin(((a[:, None] - b[None]) ** 2).sum(-1), axis=1)
+
+
+def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:
+    """Rows of a systematic resample, in random order."""
+    cumulative = np.cumsum(weights)
+    u = (np.arange(n) + rng.random()) / n * cumulative[-1]
+    return rng.permutation(np.minimum(np.searchsorted(cumulative, u), len(weights) - 1))
+
+
+def _take_rows(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """x[index], by columns in place where a second copy would be large."""
+    if len(index) != len(x) or x.size < MAX_CELLS:
+        return x[index]
+    for start in range(0, x.shape[1], 1024):
+        x[:, start : start + 1024] = x[index, start : start + 1024]
+    return x

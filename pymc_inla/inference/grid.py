@@ -1,0 +1,280 @@
+"""Grids that follow log p~(theta | y), for one to three hyperparameters.
+
+The nodes live in standardized coordinates z, theta = theta* + V Lambda^(1/2) z, and spread from every mode to where the
+density has fallen to about 1e-7 of its maximum; steps widen in long tails and plateaus. The log density between them is
+interpolated. Leave-one-out errors, weighted with the mass around each node, say where a further node is worth its cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pymc_inla.inference.emulator import Emulator
+from pymc_inla.inference.hyper_mode import ThetaMode
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+
+DEPTH = {1: 17.0, 2: 13.0, 3: 11.0}
+"""Log units below the maximum at which the grid ends, by dimension (4e-8, 2e-6, 2e-5)."""
+STEP = {1: 1.25, 2: 1.5, 3: 1.5}
+SCORE_TOLERANCE = 4e-3
+"""Refine while mass times leave-one-out error of a node exceeds this. The error with the node present is at least
+16 times smaller (fourth-order interpolation, half the spacing)."""
+
+
+@dataclass
+class Nodes:
+    """Evaluated nodes in z, in the order of their evaluation."""
+
+    posterior: ThetaPosterior
+    mode: ThetaMode
+    lower: np.ndarray
+    upper: np.ndarray
+    z: list[np.ndarray] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    failed: list[Evaluation] = field(default_factory=list)
+
+    def inside(self, z: np.ndarray) -> bool:
+        """Whether theta(z) is within the bounds."""
+        theta = self.mode.to_theta(z)
+        return bool(np.all(theta >= self.lower) and np.all(theta <= self.upper))
+
+    def add(self, z: np.ndarray) -> float:
+        """Evaluate at z and return the log density (-inf where the inner optimization failed)."""
+        evaluation = self.posterior(self.mode.to_theta(z))
+        if any(evaluation is known for known in self.evaluations):
+            return evaluation.log_posterior
+        if np.isfinite(evaluation.log_posterior):
+            self.z.append(np.array(z, dtype=float))
+            self.evaluations.append(evaluation)
+        else:
+            self.failed.append(evaluation)
+        return evaluation.log_posterior
+
+    @property
+    def points(self) -> np.ndarray:
+        return np.array(self.z)
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.array([e.log_posterior for e in self.evaluations])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One hyperparameter
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def build_line(nodes: Nodes, max_points: int) -> bool:
+    """Fill `nodes` along a line. Returns whether the density had decayed at both ends."""
+    top = nodes.add(np.zeros(1))
+    decayed = True
+    for sign in (1.0, -1.0):
+        top, ended = _walk(nodes, sign, top, max_points)
+        decayed &= ended
+    # A second mode above the first one moves the level at which the tails end.
+    while len(nodes.z) < max_points:
+        z, f, order = nodes.points[:, 0], nodes.values, np.argsort(nodes.points[:, 0])
+        z, f = z[order], f[order]
+        score = line_scores(z, f)
+        if score.max() < SCORE_TOLERANCE:
+            break
+        worst = np.flatnonzero(score >= max(SCORE_TOLERANCE, 0.2 * score.max()))
+        gaps = {g for k in worst for g in (k - 1, k) if 0 <= g < len(z) - 1}
+        gaps = {g for g in gaps if z[g + 1] - z[g] > 0.02}
+        if not gaps:
+            break
+        before = len(nodes.z)
+        for g in sorted(gaps):
+            nodes.add(np.array([0.5 * (z[g] + z[g + 1])]))
+        if len(nodes.z) == before:
+            break
+    return decayed
+
+
+def _walk(nodes: Nodes, sign: float, top: float, max_points: int) -> tuple[float, bool]:
+    """Step outwards until the density has fallen by DEPTH; wider steps where it falls slowly."""
+    z, step, value = 0.0, STEP[1], top
+    for _ in range(max_points // 2):
+        target = z + sign * step
+        if not nodes.inside(np.array([target])):
+            target = _bound(nodes, sign)
+            if abs(target - z) < 1e-6:
+                return top, value < top - 7.0
+        new = nodes.add(np.array([target]))
+        if not np.isfinite(new):
+            # No value there: approach in smaller steps and stop where that does not help.
+            step *= 0.5
+            if step < 0.1:
+                return top, value < top - 7.0
+            continue
+        drop, z, value = value - new, target, new
+        top = max(top, new)
+        if value < top - DEPTH[1]:
+            return top, True
+        # Along a Gaussian the drop grows with every step; along a plateau or an exponential tail it does not.
+        if drop < 1.0:
+            step = min(step * 1.3, 6.0)
+        elif drop < 3.0:
+            step = min(step * 1.1, 6.0)
+        elif drop > 8.0:
+            step = max(step * 0.7, 0.5)
+    return top, value < top - 7.0
+
+
+def _bound(nodes: Nodes, sign: float) -> float:
+    """z of the bound of theta in this direction."""
+    slope = sign * nodes.mode.root[0, 0]
+    bound = nodes.upper[0] if slope > 0 else nodes.lower[0]
+    return float((bound - nodes.mode.theta_star[0]) / nodes.mode.root[0, 0]) * (1 - 1e-12)
+
+
+def line_scores(z: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """Mass around each node times its leave-one-out error, for increasing z."""
+    width = np.gradient(z)
+    density = np.exp(f - f.max())
+    # The mass next to a node can exceed its own density times width where the density rises steeply.
+    raised = density.copy()
+    raised[1:] = np.maximum(raised[1:], np.sqrt(density[1:] * density[:-1]))
+    raised[:-1] = np.maximum(raised[:-1], np.sqrt(density[1:] * density[:-1]))
+    mass = raised * width / np.sum(density * width)
+    if len(z) < 5:
+        return np.full(len(z), np.inf)
+    error = Emulator.at(z[:, None]).leave_one_out(f)
+    return mass * np.minimum(np.abs(error), 1.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Two or three hyperparameters
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """z = stretch(u): regular in u, wider on the sides of the mode where the density falls slowly."""
+
+    down: np.ndarray
+    """(d,) scale for u < 0"""
+    up: np.ndarray
+
+    def to_z(self, u: np.ndarray) -> np.ndarray:
+        return np.where(u < 0, u * self.down, u * self.up)
+
+    def to_u(self, z: np.ndarray) -> np.ndarray:
+        return np.where(z < 0, z / self.down, z / self.up)
+
+
+def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> tuple[Lattice, bool]:
+    """Fill `nodes` by growing a region from every mode. Returns the lattice and whether all of its border decayed."""
+    d = len(nodes.lower)
+    h, depth = STEP[d], DEPTH[d]
+    lattice = _fit_lattice(nodes, d)
+    unit = 8  # keys count eighths of a step, so that refined nodes have integer keys too
+    values: dict[tuple[int, ...], float] = {}
+
+    def evaluate(key: tuple[int, ...]) -> None:
+        z = lattice.to_z(np.array(key) * (h / unit))
+        values[key] = nodes.add(z) if nodes.inside(z) else -np.inf
+
+    block = np.stack(np.meshgrid(*[[-unit, 0, unit]] * d, indexing="ij"), -1).reshape(-1, d)
+    for key in map(tuple, block.tolist()):
+        evaluate(key)
+    for z in modes_z:
+        evaluate(tuple((np.round(lattice.to_u(z) / h) * unit).astype(int).tolist()))
+    steps = [tuple(unit * s * (np.arange(d) == j)) for j in range(d) for s in (1, -1)]
+    decayed = True
+    while len(nodes.z) < max_points:
+        top = max(values.values())
+        border = {
+            tuple(int(a + b) for a, b in zip(key, s, strict=True))
+            for key, value in values.items()
+            if value > top - depth
+            for s in steps
+        } - values.keys()
+        if not border:
+            break
+        wave = sorted(border)
+        predicted, trusted = _predict(nodes, lattice.to_z(np.array(wave) * (h / unit)))
+        chosen = [key for key, p, t in zip(wave, predicted, trusted, strict=True) if p > top - depth or not t]
+        if not chosen:
+            break
+        for key in chosen:
+            evaluate(key)
+    else:
+        top = max(values.values())
+        decayed = False
+    _refine_lattice(nodes, lattice, values, evaluate, unit, max_points)
+    top = max(values.values())
+    outside = [
+        key
+        for key, value in values.items()
+        if value > top - 4.0
+        for s in steps
+        if values.get(tuple(int(a + b) for a, b in zip(key, s, strict=True)), 0.0) == -np.inf
+    ]
+    return lattice, decayed and not outside
+
+
+def _fit_lattice(nodes: Nodes, d: int) -> Lattice:
+    """Scale of each half axis from the drop of the log density at z = 2 (Rue, Martino & Chopin 2009, section 6.5)."""
+    top = nodes.add(np.zeros(d))
+    scales = np.ones((2, d))
+    for j in range(d):
+        for side, sign in enumerate((-1.0, 1.0)):
+            z = 2.0 * sign * (np.arange(d) == j)
+            value = nodes.add(z) if nodes.inside(z) else -np.inf
+            drop = top - value
+            if np.isfinite(drop):
+                scales[side, j] = np.clip(2.0 / np.sqrt(2.0 * max(drop, 1e-6)), 0.4, 2.5)
+    return Lattice(scales[0], scales[1])
+
+
+def _predict(nodes: Nodes, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted log density at z, and whether the prediction can be trusted to say that the density is small there."""
+    emulator = Emulator.at(nodes.points)
+    f = nodes.values
+    predicted = emulator.predict(emulator.coefficients(f), z)
+    nearest = np.argmin(((z[:, None, :] - nodes.points[None, :, :]) ** 2).sum(-1), axis=1)
+    error = np.abs(emulator.leave_one_out(f))[nearest]
+    # Half of the predicted fall from the neighbor must exceed the error made at the neighbor.
+    fall = f[nearest] - predicted
+    return predicted, 0.5 * fall > error
+
+
+def _refine_lattice(nodes, lattice, values, evaluate, unit, max_points) -> None:
+    d = nodes.points.shape[1]
+    half = {tuple(key): unit for key in values}
+    h = STEP[d]
+    for _ in range(3):
+        keys = {tuple(np.round(lattice.to_u(z) / h * unit, 6)): k for k, z in enumerate(nodes.z)}
+        scores = lattice_scores(nodes)
+        chosen = []
+        for key, spacing in list(half.items()):
+            k = keys.get(tuple(np.round(np.array(key, dtype=float), 6)))
+            if k is None or spacing <= 1 or scores[k] < SCORE_TOLERANCE:
+                continue
+            half[key] = spacing // 2
+            for j in range(d):
+                for s in (1, -1):
+                    chosen.append(tuple(int(v) for v in np.array(key) + s * (spacing // 2) * (np.arange(d) == j)))
+        chosen = [key for key in dict.fromkeys(chosen) if key not in values]
+        if not chosen:
+            return
+        for key in chosen:
+            if len(nodes.z) >= max_points:
+                return
+            evaluate(key)
+            half[key] = unit // 2
+
+
+def lattice_scores(nodes: Nodes) -> np.ndarray:
+    """Mass around each node (density times volume to its nearest neighbors) times its leave-one-out error."""
+    z, f = nodes.points, nodes.values
+    d = z.shape[1]
+    distance = np.sqrt(((z[:, None] - z[None]) ** 2).sum(-1))
+    np.fill_diagonal(distance, np.inf)
+    volume = np.sort(distance, axis=1)[:, : 2 * d].mean(1) ** d
+    mass = np.exp(f - f.max()) * volume
+    error = Emulator.at(z).leave_one_out(f)
+    return mass / mass.sum() * np.minimum(np.abs(error), 1.0)

@@ -1,0 +1,207 @@
+"""theta*, the mode of log p~(theta | y), and its local scale.
+
+Damped BFGS on the negative log density with the analytic gradient. The mode only centers and scales the design of the
+integral over theta, so the iteration stops when the predicted gain is small on the scale of a log density, whatever the
+units of theta. The Hessian at the mode comes from central differences of the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_inla.errors import ConvergenceError
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+from pymc_inla.status import Status
+
+GAIN_TOLERANCE = 1e-5
+"""Predicted gain in log density below which the search stops: 0.005 sd away from the mode."""
+MAX_STEP = 2.0
+"""Longest first step in one coordinate of theta, which are logarithms and logits most of the time."""
+
+
+@dataclass(frozen=True)
+class ThetaMode:
+    """The mode of log p~(theta | y) and the coordinates theta(z) = theta_star + root z around it."""
+
+    theta_star: np.ndarray
+    """(d,)"""
+    root: np.ndarray
+    """(d, d), V Lambda^(1/2), root root' = covariance"""
+    log_posterior: float
+    status: Status
+    n_iterations: int
+
+    @property
+    def covariance(self) -> np.ndarray:
+        return self.root @ self.root.T
+
+    def to_theta(self, z: np.ndarray) -> np.ndarray:
+        """(..., d) to (..., d)"""
+        return self.theta_star + z @ self.root.T
+
+    def to_z(self, theta: np.ndarray) -> np.ndarray:
+        """Inverse of `to_theta`."""
+        return np.linalg.solve(self.root, np.asarray(theta - self.theta_star).T).T
+
+
+def find_theta_mode(
+    posterior: ThetaPosterior, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, *, max_iterations: int = 60
+) -> ThetaMode:
+    """Search the mode from one start.
+
+    Parameters
+    ----------
+    posterior : ThetaPosterior
+    start, lower, upper : array (d,)
+        Start and bounds of the search.
+
+    Raises
+    ------
+    ConvergenceError
+        If no finite log density is found at or near the start.
+    """
+    d = len(start)
+    theta = np.clip(np.asarray(start, dtype=float), lower, upper)
+    if d == 0:
+        only = _require_finite(posterior(theta, gradient=False))
+        return ThetaMode(theta, np.zeros((0, 0)), only.log_posterior, only.status, 0)
+    current = _finite_start(posterior, theta, lower, upper)
+    posterior.set_center(current)
+    B = np.zeros((d, d))  # inverse Hessian of -log p, empty until the first pair of gradients
+    have_curvature, status = False, Status.MAX_ITERATIONS
+    for iteration in range(1, max_iterations + 1):  # noqa: B007
+        g = current.gradient
+        at_lower, at_upper = current.theta <= lower, current.theta >= upper
+        blocked = (at_lower & (g < 0)) | (at_upper & (g > 0))
+        free = ~blocked
+        if not free.any():
+            status = Status.BOUNDARY
+            break
+        direction = np.where(free, (B @ np.where(free, g, 0.0)) if have_curvature else g, 0.0)
+        if direction @ g <= 0:
+            direction = np.where(free, g, 0.0)
+        gain = direction @ g
+        if have_curvature and 0.5 * gain < GAIN_TOLERANCE:
+            status = Status.BOUNDARY if blocked.any() else Status.CONVERGED
+            break
+        if np.max(np.abs(np.where(free, g, 0.0))) < 1e-10:
+            status = Status.BOUNDARY if blocked.any() else Status.CONVERGED
+            break
+        longest = np.max(np.abs(direction))
+        limit = MAX_STEP if have_curvature else 1.0
+        if not have_curvature or longest > limit * max(1.0, np.max(np.abs(_scale(B)))):
+            direction = direction * (min(1.0, limit * max(1.0, np.max(np.abs(_scale(B)))) / longest))
+        step = _line_search(posterior, current, direction, lower, upper)
+        if step is None:
+            status = Status.CONVERGED if have_curvature and 0.5 * gain < 1e-3 else Status.LINE_SEARCH_FAILED
+            break
+        s, q = step.theta - current.theta, current.gradient - step.gradient
+        sq = s @ q
+        if sq > 1e-10 * np.sqrt((s @ s) * (q @ q)):
+            B = _bfgs(B if have_curvature else np.eye(d) * sq / (q @ q), s, q, sq)
+            have_curvature = True
+        current = step
+        posterior.set_center(current)
+    root, hessian_ok = _local_root(posterior, current, B if have_curvature else np.eye(d), lower, upper)
+    if status is Status.CONVERGED and not hessian_ok:
+        status = Status.NOT_POSITIVE_DEFINITE
+    return ThetaMode(current.theta, root, current.log_posterior, status, iteration)
+
+
+def _scale(B: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(np.diag(B), 0.0))
+
+
+def _bfgs(B, s, q, sq):
+    """BFGS update of the inverse Hessian (Nocedal & Wright 2006, eq. 6.17)."""
+    V = np.eye(len(s)) - np.outer(s, q) / sq
+    return V @ B @ V.T + np.outer(s, s) / sq
+
+
+def _line_search(posterior, current: Evaluation, direction, lower, upper) -> Evaluation | None:
+    """Backtracking with Armijo's rule and safeguarded cubic interpolation; None when no step increases the density."""
+    t = 1.0
+    slope = direction @ current.gradient
+    for _ in range(25):
+        theta = np.clip(current.theta + t * direction, lower, upper)
+        trial = posterior(theta, gradient=True)
+        if trial.gradient is not None and trial.log_posterior >= current.log_posterior + 1e-4 * (
+            (theta - current.theta) @ current.gradient
+        ):
+            return trial
+        if np.isfinite(trial.log_posterior):
+            drop = current.log_posterior + t * slope - trial.log_posterior
+            t *= float(np.clip(0.5 * t * slope / max(drop, 1e-300), 0.1, 0.5))
+        else:
+            t *= 0.25
+        if t * np.max(np.abs(direction)) < 1e-12 * (1 + np.max(np.abs(current.theta))):
+            return None
+    return None
+
+
+def _require_finite(evaluation: Evaluation) -> Evaluation:
+    if not np.isfinite(evaluation.log_posterior):
+        raise ConvergenceError(
+            f"log p(theta | y) is not finite at theta = {np.round(evaluation.theta, 4).tolist()} "
+            f"({evaluation.status.value}). Give other start values with `start`, or check the data and priors."
+        )
+    return evaluation
+
+
+def _finite_start(posterior, theta, lower, upper) -> Evaluation:
+    """The start, or a point near it where the density is finite."""
+    first = posterior(theta, gradient=True)
+    if first.gradient is not None and np.isfinite(first.log_posterior):
+        return first
+    for shift in (1.0, -1.0, 2.0, -2.0, 4.0, -4.0):
+        other = posterior(np.clip(theta + shift, lower, upper), gradient=True)
+        if other.gradient is not None and np.isfinite(other.log_posterior):
+            return other
+    _require_finite(first)
+    raise ConvergenceError(
+        f"the gradient of log p(theta | y) is not finite at theta = {np.round(theta, 4).tolist()}. "
+        "Give other start values with `start`."
+    )
+
+
+def _local_root(posterior, current: Evaluation, B: np.ndarray, lower, upper) -> tuple[np.ndarray, bool]:
+    """V Lambda^(1/2) of the inverse negative Hessian, by differences of the gradient along the axes of B.
+
+    Where the negative Hessian is not positive definite (a plateau, a mode at the bound) the scale found by BFGS stays.
+    """
+    d = len(current.theta)
+    values, vectors = np.linalg.eigh((B + B.T) / 2)
+    axes = vectors * np.sqrt(np.maximum(values, 1e-12 * max(values.max(), 1e-12)))
+    H = np.zeros((d, d))
+    step = 0.05
+    for j in range(d):
+        h = step * axes[:, j]
+        ends = [np.clip(current.theta + sign * h, lower, upper) for sign in (1.0, -1.0)]
+        up, down = (posterior(end, gradient=True) for end in ends)
+        if up.gradient is None or down.gradient is None:
+            return _positive_root(B), False
+        width = np.linalg.norm(ends[0] - ends[1]) / max(np.linalg.norm(axes[:, j]), 1e-300)
+        if width == 0:
+            return _positive_root(B), False
+        H[j] = -(up.gradient - down.gradient) @ axes / width  # in coordinates theta = theta* + axes z
+    H = (H + H.T) / 2
+    curvature, rotation = np.linalg.eigh(H)
+    if not np.all(np.isfinite(curvature)) or curvature.min() <= 1e-4:
+        # Directions without curvature keep the scale of B; the others take their own.
+        ok = np.isfinite(curvature) & (curvature > 1e-4)
+        curvature = np.where(ok, curvature, 1.0)
+        return _sorted_root(axes @ rotation / np.sqrt(curvature)), False
+    return _sorted_root(axes @ rotation / np.sqrt(curvature)), True
+
+
+def _positive_root(B: np.ndarray) -> np.ndarray:
+    return _sorted_root(np.linalg.cholesky(B + 1e-12 * np.trace(B) * np.eye(len(B))))
+
+
+def _sorted_root(M: np.ndarray) -> np.ndarray:
+    """V Lambda^(1/2) with M M' = V Lambda V', signs fixed so that the largest entry of each axis is positive."""
+    U, s, _ = np.linalg.svd(M)
+    signs = np.sign(U[np.argmax(np.abs(U), axis=0), np.arange(len(s))])
+    return U * signs * s

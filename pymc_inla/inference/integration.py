@@ -1,0 +1,185 @@
+"""Integration of log p~(theta | y) over theta: the choice of the method and what all methods return."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import numpy as np
+
+from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
+from pymc_inla.inference.ccd import integrate_ccd
+from pymc_inla.inference.density import IntegratedDensity
+from pymc_inla.inference.grid import Nodes, build_lattice, build_line
+from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
+from pymc_inla.inference.importance import integrate_importance
+from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
+from pymc_inla.inference.theta_posterior import ThetaPosterior
+
+METHODS = ("auto", "grid", "ccd", "importance", "eb")
+MAX_HYPERPARAMETERS = 20
+
+
+def check_integration(method: str, d: int) -> None:
+    """Refuse unknown methods and combinations that cannot work.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    if method not in METHODS:
+        close = get_close_matches(str(method), METHODS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise InvalidOptionError(f"integration={method!r} is unknown; allowed are {', '.join(METHODS)}.{hint}")
+    if d > MAX_HYPERPARAMETERS and method != "eb":
+        raise InvalidOptionError(
+            f"the model has {d} hyperparameters; integrating over more than {MAX_HYPERPARAMETERS} is not supported. "
+            'Use integration="eb" (fix them at their posterior mode), or fix some of them in the model.'
+        )
+    if method == "grid" and d > 3:
+        raise InvalidOptionError(
+            f"a grid over {d} hyperparameters is too large (at most 3); use integration='importance' or 'ccd'."
+        )
+
+
+def integrate_theta(
+    posterior: ThetaPosterior,
+    mode: ThetaMode,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    *,
+    method: str = "auto",
+    max_points: int = 400,
+) -> ThetaIntegral:
+    """Integrate over theta around a mode found before.
+
+    Parameters
+    ----------
+    posterior : ThetaPosterior
+    mode : ThetaMode
+    lower, upper : array (d,)
+    method : str
+        "auto" is "grid" for at most two hyperparameters and "importance" above.
+    max_points : int
+        Bound on the number of design points.
+
+    Raises
+    ------
+    ImproperPosteriorError
+        If the density does not decay towards a bound, so that its integral is not finite.
+    """
+    d = len(mode.theta_star)
+    check_integration(method, d)
+    if d == 0:
+        return _single(posterior, mode, "none")
+    if method == "eb":
+        return _single(posterior, mode, "eb")
+    if method == "auto":
+        method = "grid" if d <= 2 else "importance"
+    if method == "ccd":
+        return integrate_ccd(posterior, mode, lower, upper)
+    if method == "importance":
+        modes = find_other_modes(posterior, mode, lower, upper) if d >= 2 else [mode]
+        return integrate_importance(posterior, modes, lower, upper, max_points=max_points)
+    return _grid(posterior, mode, lower, upper, max_points)
+
+
+def _grid(posterior, mode, lower, upper, max_points) -> ThetaIntegral:
+    d = len(mode.theta_star)
+    nodes = Nodes(posterior, mode, lower, upper)
+    if d == 1:
+        decayed = build_line(nodes, min(max_points, 80))
+    else:
+        others = find_other_modes(posterior, mode, lower, upper)[1:]
+        _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in others], max_points)
+    if len(nodes.z) < 3:
+        raise ConvergenceError(
+            "log p(theta | y) could not be evaluated around its mode: the inner optimization failed at "
+            f"{len(nodes.failed)} of {len(nodes.failed) + len(nodes.z)} points. Check the priors, or use integration='eb'."
+        )
+    messages = []
+    if nodes.failed:
+        messages.append(
+            f"the inner optimization failed at {len(nodes.failed)} design points of the hyperparameters; "
+            "they were left out and the density there is interpolated"
+        )
+    result = integrate_grid(
+        "grid", mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, messages=tuple(messages)
+    )
+    if not decayed:
+        _check_proper(nodes, lower, upper)
+    return result
+
+
+def _check_proper(nodes: Nodes, lower, upper) -> None:
+    """A density that is flat at the bound of the numerical range has no finite integral."""
+    f, z = nodes.values, nodes.points
+    theta = nodes.mode.to_theta(z)
+    for j in range(z.shape[1]):
+        for end, edge, name in (
+            (np.argmax(theta[:, j]), upper[j], "upper"),
+            (np.argmin(theta[:, j]), lower[j], "lower"),
+        ):
+            at_edge = np.isfinite(edge) and abs(theta[end, j] - edge) < 0.5
+            if at_edge and f[end] > f.max() - 3.0:
+                raise ImproperPosteriorError(
+                    f"the posterior density of hyperparameter {j} (unconstrained scale) does not decay towards its "
+                    f"{name} bound {edge:g}: at the bound it is {np.exp(f[end] - f.max()):.2g} of its maximum. The posterior is "
+                    "improper or nearly so; give this hyperparameter a proper prior with lighter tails."
+                )
+
+
+def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[ThetaMode]:
+    """Look for further modes along the axes: where the density rises again away from the mode, search from there.
+
+    Returns
+    -------
+    list of ThetaMode
+        The highest first.
+    """
+    d = len(mode.theta_star)
+    modes = [mode]
+    for j in range(d):
+        for sign in (1.0, -1.0):
+            for distance in (4.0, 8.0):
+                z = sign * distance * (np.arange(d) == j)
+                theta = mode.to_theta(z)
+                if np.any(theta < lower) or np.any(theta > upper):
+                    break
+                here = posterior(theta, gradient=True, keep=False)
+                if here.gradient is None or here.log_posterior < mode.log_posterior - 60.0:
+                    break
+                rising = sign * (here.gradient @ mode.root[:, j]) > 0.05
+                if rising:
+                    center = posterior.center
+                    other = find_theta_mode(posterior, theta, lower, upper, max_iterations=25)
+                    posterior.center = center
+                    if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
+                        modes.append(other)
+                    break
+    return sorted(modes, key=lambda m: -m.log_posterior)
+
+
+def _is_new(other: ThetaMode, modes: list[ThetaMode]) -> bool:
+    return all(np.linalg.norm(m.to_z(other.theta_star)) > 1.0 for m in modes)
+
+
+def _single(posterior: ThetaPosterior, mode: ThetaMode, method: str) -> ThetaIntegral:
+    """One point that carries all mass. With "eb" the marginal likelihood is the Gaussian (Laplace) integral."""
+    d = len(mode.theta_star)
+    evaluation = posterior(mode.theta_star)
+    log_volume = 0.5 * d * np.log(2 * np.pi) + (np.linalg.slogdet(mode.root)[1] if d else 0.0)
+    log_ml = evaluation.log_posterior + log_volume
+    density = IntegratedDensity(
+        mode.theta_star[None, :], np.ones(1), np.zeros((d, d)), lambda theta: np.zeros(len(np.atleast_2d(theta)))
+    )
+    return ThetaIntegral(
+        method=method,
+        mode=mode,
+        nodes=(evaluation,),
+        weights=np.ones(1),
+        log_density=np.array([evaluation.log_posterior - log_ml]),
+        density=density,
+        log_marginal_likelihood=float(log_ml),
+        log_marginal_likelihood_error=0.0 if d == 0 else np.nan,
+        outer_change=0.0 if d == 0 else np.nan,
+    )

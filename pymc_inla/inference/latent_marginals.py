@@ -1,0 +1,186 @@
+"""Marginals of the latent field: mixtures over the design points of theta,
+
+    p(x_j | y) ~ sum_k w_k p~(x_j | theta_k, y),
+
+of skew normals that match the mean, sd and skewness of p~(x_j | theta_k, y). Where theta has one or two dimensions the
+three moments are first interpolated to a finer design, so that the mixture is smooth in theta as the integral is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from pymc_inla.inference import skew_normal
+from pymc_inla.lgm import QUANTILES, Marginals
+
+KEEP_DENSITIES = 20000
+"""Density grids are kept for at most this many scalars."""
+EXACT_CELLS = 4_000_000
+"""Scalars times components up to which the exact skew normal distribution function (Owen's T) is used; beyond it an
+Edgeworth expansion, whose error is below 1e-3 for skewness up to 0.3."""
+GRID_SIZE = 101
+CHUNK_CELLS = 400_000
+
+
+def mixture_marginals(
+    mean: np.ndarray,
+    sd: np.ndarray,
+    skewness: np.ndarray,
+    weights: np.ndarray,
+    *,
+    fine_weights: np.ndarray | None = None,
+    fine_matrix: np.ndarray | None = None,
+) -> Marginals:
+    """Marginals of m scalars from their conditional moments at K design points.
+
+    Parameters
+    ----------
+    mean, sd, skewness : arrays (K, m)
+    weights : array (K,)
+    fine_weights, fine_matrix : arrays (F,), (F, K), optional
+        A finer design and the interpolation to it.
+    """
+    K, m = mean.shape
+    if fine_matrix is not None and (K == 1 or len(fine_weights) * m > 5e7):
+        fine_weights = fine_matrix = None
+    w = weights if fine_matrix is None else fine_weights
+    keep = m <= KEEP_DENSITIES
+    exact = len(w) * m <= EXACT_CELLS
+    out = {
+        "mean": np.empty(m),
+        "sd": np.empty(m),
+        "quantiles": np.empty((m, len(QUANTILES))),
+        "mode": np.empty(m),
+        "grid": np.empty((m, GRID_SIZE)) if keep else None,
+        "density": np.empty((m, GRID_SIZE)) if keep else None,
+    }
+    chunk = max(1, CHUNK_CELLS // len(w))
+    for start in range(0, m, chunk):
+        part = slice(start, min(start + chunk, m))
+        components = _components(mean[:, part], sd[:, part], skewness[:, part], fine_matrix)
+        mixture = Mixture(*components, w[:, None], exact)
+        out["mean"][part], out["sd"][part] = mixture.mean, mixture.sd
+        quantiles = mixture.quantiles(QUANTILES)
+        out["quantiles"][part] = quantiles.T
+        if keep:
+            out["grid"][part], out["density"][part], out["mode"][part] = _density(mixture, quantiles)
+        else:
+            out["mode"][part] = mixture.nearest_mode(quantiles[2])
+    return Marginals(**out)
+
+
+def _components(mean, sd, skewness, matrix):
+    sd = np.maximum(sd, 1e-300)
+    if matrix is None:
+        return mean, sd, skewness
+    # The interpolant of sd and mean may overshoot only where the design carries almost no mass: keep it in range.
+    log_sd = np.log(sd)
+    fine_sd = np.exp(np.clip(matrix @ log_sd, log_sd.min(0) - 0.5, log_sd.max(0) + 0.5))
+    low, high = mean.min(0), mean.max(0)
+    margin = 0.25 * (high - low)
+    fine_mean = np.clip(matrix @ mean, low - margin, high + margin)
+    return fine_mean, fine_sd, np.clip(matrix @ skewness, skewness.min(0), skewness.max(0))
+
+
+class Mixture:
+    """Mixtures of skew normals, one per column.
+
+    Parameters
+    ----------
+    m, s, g : arrays (F, c)
+        Mean, sd and skewness of the components.
+    w : array (F, 1)
+    exact : bool
+        Whether the exact distribution function is used.
+    """
+
+    def __init__(self, m, s, g, w, exact: bool):
+        self.m, self.s, self.g, self.w = m, s, g, w
+        self.gaussian = not np.any(np.abs(g) > 1e-9)
+        self.exact = exact
+        self.mean = np.sum(w * m, axis=0)
+        self.sd = np.sqrt(np.sum(w * (s**2 + (m - self.mean) ** 2), axis=0))
+        if not self.gaussian and exact:
+            self.skew = skew_normal.parameters(m, s, g)
+        elif not self.gaussian:
+            bounded = np.clip(g, -0.8, 0.8)
+            ratio = (np.abs(bounded) / ((4 - np.pi) / 2)) ** (2.0 / 3.0)
+            self.g3, self.g4 = bounded / 6.0, 2 * (np.pi - 3) * ratio**2 / 24.0
+
+    def cdf_pdf(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distribution function and density at x (c,)."""
+        if not self.gaussian and self.exact:
+            F = skew_normal.cdf(x, *self.skew)
+            f = np.exp(skew_normal.log_pdf(x, *self.skew))
+            return np.sum(self.w * F, axis=0), np.sum(self.w * f, axis=0)
+        t = (x - self.m) / self.s
+        phi = np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi)
+        if self.gaussian:
+            return np.sum(self.w * ndtr(t), axis=0), np.sum(self.w * phi / self.s, axis=0)
+        t2 = t * t
+        he2, he3 = t2 - 1, t * (t2 - 3)
+        he5 = t * (t2 * (t2 - 10) + 15)
+        square = self.g3**2 / 2.0
+        F = ndtr(t) - phi * (self.g3 * he2 + self.g4 * he3 + square * he5)
+        he4, he6 = t2 * (t2 - 6) + 3, t2 * (t2 * (t2 - 15) + 45) - 15
+        f = phi * np.maximum(1 + self.g3 * he3 + self.g4 * he4 + square * he6, 0.0) / self.s
+        return np.clip(np.sum(self.w * F, axis=0), 0, 1), np.sum(self.w * f, axis=0)
+
+    def quantiles(self, probabilities) -> np.ndarray:
+        """(len(probabilities), c), by Newton steps on the normal score of the distribution function, bracketed."""
+        tolerance, limit = (1e-7, 40) if self.exact else (1e-4, 6)
+        rows = []
+        reach = 12.0 * self.s
+        lowest, highest = np.min(self.m - reach, axis=0), np.max(self.m + reach, axis=0)
+        for p in probabilities:
+            target = ndtri(p)
+            x = self.mean + target * self.sd
+            low, high = lowest.copy(), highest.copy()
+            for _ in range(limit):
+                F, f = self.cdf_pdf(x)
+                low, high = np.where(p > F, x, low), np.where(p > F, high, x)
+                score = ndtri(np.clip(F, 1e-15, 1 - 1e-15))
+                slope = np.maximum(f, 1e-300) * np.sqrt(2 * np.pi) * np.exp(0.5 * score**2)
+                new = x - (score - target) / slope
+                new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
+                moved = np.max(np.abs(new - x) / self.sd)
+                x = new
+                if moved < tolerance:
+                    break
+            rows.append(x)
+        return np.array(rows)
+
+    def nearest_mode(self, x: np.ndarray) -> np.ndarray:
+        """Mode reached from x by mean-shift steps, each component entering with its own mode."""
+        peak = self.m if self.gaussian else self.m - 0.5 * self.s * np.clip(self.g, -0.8, 0.8)
+        for _ in range(12):
+            pull = self.w * np.exp(-0.5 * ((x - peak) / self.s) ** 2) / self.s**3
+            x = np.sum(pull * peak, axis=0) / np.maximum(np.sum(pull, axis=0), 1e-300)
+        return x
+
+
+def _density(mixture: Mixture, quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Grid, density and mode; the grid is denser where the mass is (spikes of collapsed effects are resolved)."""
+    center = quantiles[2]
+    width = np.maximum((quantiles[3] - quantiles[1]) / 1.349, 1e-3 * mixture.sd)
+    reach = 6.0 * mixture.sd
+    stretch = np.arcsinh(reach / (2.0 * width))
+    t = np.linspace(-1.0, 1.0, GRID_SIZE)
+    grid = center[:, None] + 2.0 * width[:, None] * np.sinh(stretch[:, None] * t)
+    density = np.column_stack([mixture.cdf_pdf(grid[:, i])[1] for i in range(GRID_SIZE)])
+    top = np.argmax(density, axis=1)
+    inner = np.clip(top, 1, GRID_SIZE - 2)
+    rows = np.arange(len(center))
+    x = np.stack([grid[rows, inner + k] for k in (-1, 0, 1)])
+    y = np.stack([density[rows, inner + k] for k in (-1, 0, 1)])
+    return grid, density, _parabola_vertex(x, y)
+
+
+def _parabola_vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Abscissa of the maximum of the parabola through three points, kept between the outer two; x, y (3, c)."""
+    left, right = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
+    curvature = (right - left) / (x[2] - x[0])
+    safe = np.where(curvature < 0, curvature, -1.0)
+    vertex = 0.5 * (x[0] + x[1]) - left / (2 * safe)
+    return np.clip(np.where(curvature < 0, vertex, x[1]), x[0], x[2])

@@ -1,0 +1,157 @@
+"""How far a fit can be trusted: what refinement would change, in numbers and words.
+
+Inner error: at theta* and one sd to each side along every axis, the log density of theta is recomputed by a finer inner
+approximation, or, where there is none, corrected by the first two cumulants of the log importance ratios of draws of x. What
+the correction changes from side to side shifts theta, its curvature changes the sd.
+
+Outer error: what further design points of theta would change.
+
+Draws: the Pareto shape k of the importance ratios of the joint draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_inla.inference.hyper_mode import ThetaMode
+from pymc_inla.lgm import Reliability
+from pymc_inla.status import Status
+
+SHIFT_CHECK, SHIFT_BAD = 0.1, 0.5
+"""Posterior sd by which a mean of theta would move."""
+SD_CHECK, SD_BAD = 0.1, 0.4
+"""Relative change of a sd of theta."""
+OUTER_CHECK, OUTER_BAD = 0.03, 0.2
+K_CHECK = 0.7
+
+
+@dataclass(frozen=True)
+class InnerChange:
+    """Effect of a better inner approximation on theta; NaN where it was not measured."""
+
+    shift: float
+    """Largest shift of the mean along an axis, in sd"""
+    sd: float
+    """Largest relative change of the sd along an axis"""
+    log_marginal_likelihood: float
+    """Change of log p~(theta | y) at theta*"""
+    how: str
+
+    @classmethod
+    def unknown(cls, how: str) -> InnerChange:
+        return cls(np.nan, np.nan, np.nan, how)
+
+
+def inner_change(
+    mode: ThetaMode, lower: np.ndarray, upper: np.ndarray, correction: Callable[[np.ndarray], float], how: str
+) -> InnerChange:
+    """Effect on theta of adding `correction(theta)` to the log density, from its values at theta* and at +-1 sd.
+
+    Parameters
+    ----------
+    correction : callable
+        theta -> better minus used log p~(theta | y); NaN where it cannot be computed.
+    """
+    at_mode = correction(mode.theta_star)
+    shifts, changes = [0.0], [0.0]
+    d = len(mode.theta_star)
+    for j in range(d):
+        step = mode.to_theta((np.arange(d) == j) * 1.0) - mode.theta_star
+        up = correction(np.clip(mode.theta_star + step, lower, upper)) - at_mode
+        down = correction(np.clip(mode.theta_star - step, lower, upper)) - at_mode
+        curvature = np.clip(-(up + down), -0.9, 100.0)
+        # log density -(1 + c) z^2 / 2 + s z: mean s / (1 + c), sd (1 + c)^(-1/2)
+        shifts.append(abs(0.5 * (up - down)) / (1.0 + curvature))
+        changes.append(abs(1.0 / np.sqrt(1.0 + curvature) - 1.0))
+    return InnerChange(float(np.max(shifts)), float(np.max(changes)), float(at_mode), how)
+
+
+def cumulant_correction(point, seed: int, m: int) -> float:
+    """log E_q[p/q] of draws of x at one theta by its first two cumulants, with p~(theta | y) taken off.
+
+    The same normals at every theta make differences between values of theta far more precise than the values.
+    """
+    sample = point.sample(np.random.default_rng(seed), m)
+    r = sample.log_joint - sample.log_q - point.log_posterior
+    r = r[np.isfinite(r)]
+    return float(r.mean() + 0.5 * r.var()) if len(r) > m // 2 else np.nan
+
+
+def judge(
+    *,
+    change: InnerChange,
+    outer_change: float,
+    k_hat: float,
+    efficiency: float,
+    mode_status: Status,
+    integral_messages: tuple[str, ...],
+    failed_nodes: int,
+    method: str,
+    strategy: str,
+    theta_k_hat: float = np.nan,
+) -> Reliability:
+    """Verdict "good", "check" or "bad" with its reasons.
+
+    Returns
+    -------
+    Reliability
+    """
+    level = 0
+    messages: list[str] = []
+
+    def say(severity: int, text: str) -> None:
+        nonlocal level
+        level = max(level, severity)
+        messages.append(text)
+
+    if not np.isnan(change.shift) and (change.shift > SHIFT_CHECK or change.sd > SD_CHECK):
+        severity = 2 if change.shift > SHIFT_BAD or change.sd > SD_BAD else 1
+        advice = (
+            'use strategy="quadrature"'
+            if strategy != "quadrature"
+            else "raise the number of nodes, or compare with NUTS"
+        )
+        say(
+            severity,
+            f"inner approximation: {change.how} would move a hyperparameter by {change.shift:.2f} sd and change its sd by "
+            f"{100 * change.sd:.0f} %; {advice}",
+        )
+    if np.isfinite(outer_change) and outer_change > OUTER_CHECK:
+        say(
+            2 if outer_change > OUTER_BAD else 1,
+            f"integration over the hyperparameters: further points would move a quantile by about {outer_change:.2f} sd; "
+            "the posterior of the hyperparameters has an awkward shape, compare with NUTS",
+        )
+    if method == "eb":
+        messages.append("the hyperparameters are fixed at their mode (integration='eb'): their uncertainty is left out")
+    if method == "ccd":
+        messages.append("integration='ccd' gives coarse marginals of the hyperparameters")
+    for text in integral_messages:
+        say(1, text)
+    if failed_nodes:
+        say(1, f"{failed_nodes} design points of the hyperparameters did not converge; see the statuses")
+    if mode_status not in (Status.CONVERGED, Status.NOT_POSITIVE_DEFINITE, Status.BOUNDARY) and method != "none":
+        say(
+            1,
+            f"search for the mode of the hyperparameters: {mode_status.value}. The design covers the density around the "
+            "best point found; check `start`",
+        )
+    if k_hat > K_CHECK and np.isnan(change.shift):
+        say(
+            1,
+            f"draws: the importance ratios have Pareto shape k = {k_hat:.2f} > {K_CHECK}, and the inner approximation could "
+            "not be checked otherwise; compare with NUTS",
+        )
+    numbers = {
+        "inner_mean_shift": change.shift,
+        "inner_sd_change": change.sd,
+        "inner_log_marginal_likelihood_change": change.log_marginal_likelihood,
+        "outer_change": outer_change,
+        "k_hat": k_hat,
+        "importance_efficiency": efficiency,
+        "theta_k_hat": theta_k_hat,
+    }
+    return Reliability(("good", "check", "bad")[level], tuple(messages), {k: float(v) for k, v in numbers.items()})

@@ -1,0 +1,250 @@
+"""The integrated nested approximation, start to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from pymc_inla.errors import ConvergenceError, InvalidOptionError
+from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
+from pymc_inla.inference.density import theta_marginals
+from pymc_inla.inference.draws import draw_joint
+from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
+from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.integration import check_integration, integrate_theta
+from pymc_inla.inference.latent_marginals import mixture_marginals
+from pymc_inla.inference.reliability import InnerChange, cumulant_correction, inner_change, judge
+from pymc_inla.inference.strategy import Choice, bytes_per_point, check_strategy, choose_inner, one_predictor_each
+from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
+from pymc_inla.status import Status
+
+
+def run_inference(
+    functions: LGMFunctions,
+    *,
+    strategy: str = "auto",
+    integration: str = "auto",
+    n_draws: int = 2000,
+    random_seed=None,
+    criteria: bool = True,
+    theta_start: np.ndarray | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    vb_correct: np.ndarray | None = None,
+    choice: Choice | None = None,
+) -> INLAResult:
+    """Posterior of a latent Gaussian model.
+
+    Parameters
+    ----------
+    functions : LGMFunctions
+    strategy : {"auto", "quadrature", "laplace", "simplified_laplace", "gaussian"}
+        How the latent field is integrated, given theta.
+    integration : {"auto", "grid", "ccd", "importance", "eb"}
+        How theta is integrated.
+    n_draws : int
+        Joint draws of (theta, x).
+    random_seed : int, sequence of int or None
+        Seed of the draws. Nothing else depends on it.
+    criteria : bool
+        Whether DIC, WAIC, CPO and PIT are computed.
+    theta_start : array (n_theta,), optional
+        Start of the search for theta*, unconstrained; default `functions.theta_initial`.
+    progress : callable, optional
+        Called with the stage and the fraction done.
+    vb_correct : int array, optional
+        Elements of x whose joint mean is corrected variationally.
+    choice : Choice, optional
+        An inner approximation to use instead of the one that `strategy` selects.
+
+    Raises
+    ------
+    InvalidOptionError
+        Unknown options, or more than 20 hyperparameters without integration="eb".
+    ConvergenceError
+        If no finite posterior density was found.
+    ImproperPosteriorError
+        If the density of theta does not decay.
+    """
+    check_strategy(strategy)
+    check_integration(integration, functions.n_theta)
+    if n_draws < 1:
+        raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
+    start = _checked_start(functions, theta_start)
+    lower, upper = functions.theta_lower, functions.theta_upper
+    clock = _Clock(progress)
+
+    clock.stage("mode", 0.0)
+    if choice is None:
+        choice, start = choose_inner(functions, strategy, start, vb_correct=vb_correct)
+    posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
+    mode = find_theta_mode(posterior, start, lower, upper)
+
+    clock.stage("integration", 0.2)
+    size = functions.n_x + functions.n_eta
+    integral = integrate_theta(
+        posterior, mode, lower, upper, method=integration, max_points=design_budget(functions.n_theta, size)
+    )
+    counts = {"n_theta_evaluations_design": posterior.n_evaluations}
+
+    clock.stage("marginals", 0.6)
+    theta_summary = theta_marginals(integral.density) if integral.method != "eb" else _gaussian_marginals(integral.mode)
+    latent_summary = latent_marginals(posterior, integral)
+
+    clock.stage("draws", 0.7)
+    seed = random_seed if isinstance(random_seed, np.random.SeedSequence) else np.random.SeedSequence(random_seed)
+    draws = draw_joint(posterior, integral, n_draws, seed, size=size)
+
+    clock.stage("criteria", 0.9)
+    computed = _criteria(functions, posterior, integral, draws) if criteria else None
+
+    clock.stage("reliability", 0.95)
+    change = _inner_change(functions, posterior, choice, mode, lower, upper)
+    failed = sum(e.status is not Status.CONVERGED for e in integral.nodes)
+    verdict = judge(
+        change=change,
+        outer_change=integral.outer_change,
+        k_hat=draws.k_hat,
+        efficiency=draws.efficiency,
+        mode_status=mode.status,
+        integral_messages=integral.messages,
+        failed_nodes=failed,
+        method=integral.method,
+        strategy=choice.strategy,
+        theta_k_hat=integral.k_hat,
+    )
+    counts |= {
+        "n_theta_evaluations": posterior.n_evaluations,
+        "n_passes": posterior.n_passes,
+        "n_newton": posterior.n_newton,
+        "n_design_points": len(integral.nodes),
+        "n_mode_iterations": mode.n_iterations,
+    }
+    known_change = change.log_marginal_likelihood if np.isfinite(change.log_marginal_likelihood) else 0.0
+    return INLAResult(
+        strategy=choice.strategy,
+        strategy_reason=choice.reason,
+        integration=Integration(
+            method=integral.method,
+            points=np.array([e.theta for e in integral.nodes]).reshape(len(integral.nodes), functions.n_theta),
+            weights=integral.weights,
+            log_density=integral.log_density,
+            status=tuple(e.status.value for e in integral.nodes),
+        ),
+        theta_star=mode.theta_star,
+        theta_covariance=mode.covariance,
+        x_star=posterior(mode.theta_star).x_star,
+        theta_marginals=theta_summary,
+        latent_marginals=latent_summary,
+        draws_theta=draws.theta,
+        draws_x=draws.x,
+        log_p=draws.log_p,
+        log_q=draws.log_q,
+        log_marginal_likelihood=integral.log_marginal_likelihood,
+        log_marginal_likelihood_error=float(np.hypot(integral.log_marginal_likelihood_error, known_change)),
+        criteria=computed,
+        reliability=verdict,
+        counts=counts,
+        timings=clock.finish(),
+        details={"mode_status": mode.status.value, "resampled": int(draws.resampled)},
+    )
+
+
+def design_budget(d: int, size: int) -> int:
+    """Largest number of design points of theta, by the number of hyperparameters and the size of the model."""
+    for limit, small, large in ((30_000, 400, 768), (300_000, 150, 256)):
+        if size <= limit:
+            return small if d <= 5 else large
+    return 80 if d <= 2 else 128
+
+
+def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
+    """Mixtures of the conditional moments at the design points."""
+    moments = [posterior.point(e.theta).moments() for e in integral.nodes]
+    mean, sd, skewness = (np.array([getattr(m, name) for m in moments]) for name in ("mean", "sd", "skewness"))
+    return mixture_marginals(
+        mean,
+        sd,
+        skewness,
+        integral.weights,
+        fine_weights=integral.fine_weights,
+        fine_matrix=integral.fine_matrix,
+    )
+
+
+def _criteria(functions: LGMFunctions, posterior: ThetaPosterior, integral: ThetaIntegral, draws) -> Criteria:
+    if not one_predictor_each(functions):
+        return criteria_by_draws(functions, draws.theta, draws.x, integral.mode.theta_star)
+    large = functions.n_obs > 50_000
+    return criteria_by_quadrature(
+        functions, posterior, integral, n_nodes=5 if large else 15, max_points=5 if large else 60
+    )
+
+
+def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, upper) -> InnerChange:
+    """Compare with the finer inner approximation of the choice, or by importance ratios of draws of x."""
+    if functions.gaussian:
+        return InnerChange(0.0, 0.0, 0.0, "nothing (the inner approximation is exact)")
+    if choice.finer is not None:
+        finer = ThetaPosterior(choice.finer)
+        finer.center = posterior.center
+        return inner_change(
+            mode,
+            lower,
+            upper,
+            lambda theta: finer(theta, keep=False).log_posterior - posterior(theta).log_posterior,
+            choice.finer_name,
+        )
+    m = 200
+    if functions.n_x * m > 4e6:
+        return InnerChange.unknown("importance ratios (too large)")
+    return inner_change(
+        mode, lower, upper, lambda theta: cumulant_correction(posterior.point(theta), 1, m), "importance weighting of x"
+    )
+
+
+def _checked_start(functions: LGMFunctions, theta_start) -> np.ndarray:
+    start = np.asarray(functions.theta_initial if theta_start is None else theta_start, dtype=float).reshape(-1)
+    if start.shape != (functions.n_theta,):
+        raise InvalidOptionError(
+            f"theta_start has {len(start)} elements; the model has {functions.n_theta} hyperparameters."
+        )
+    if not np.all(np.isfinite(start)):
+        raise ConvergenceError(
+            f"the start values of the hyperparameters are not finite: {start.tolist()}. Set `start`."
+        )
+    return start
+
+
+def _gaussian_marginals(mode: ThetaMode) -> Marginals:
+    """With "eb", theta is fixed; what is reported is the Gaussian approximation at its mode."""
+    sd = np.sqrt(np.diag(mode.covariance))
+    return mixture_marginals(mode.theta_star[None], sd[None], np.zeros((1, len(sd))), np.ones(1))
+
+
+class _Clock:
+    """Seconds per stage, and the calls of `progress`."""
+
+    def __init__(self, progress):
+        self.progress, self.timings = progress, {}
+        self.name, self.since = None, time.perf_counter()
+
+    def stage(self, name: str, fraction: float) -> None:
+        self._close()
+        self.name = name
+        if self.progress is not None:
+            self.progress(name, fraction)
+
+    def _close(self) -> None:
+        now = time.perf_counter()
+        if self.name is not None:
+            self.timings[self.name] = self.timings.get(self.name, 0.0) + now - self.since
+        self.since = now
+
+    def finish(self) -> dict[str, float]:
+        self._close()
+        if self.progress is not None:
+            self.progress("done", 1.0)
+        return self.timings

@@ -1,0 +1,128 @@
+"""log p~(theta | y) as a function that remembers where it has been evaluated.
+
+Every part of the integration over theta asks this object, so that no point is computed twice, every point starts from a
+deterministic warm start (the start does not depend on the order in which points are asked for within one batch), and
+the number of evaluations is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pymc_inla.status import Status
+
+KEEP_BYTES = 2.5e8
+"""Points are kept whole (with their factors) while their estimated size stays below this; beyond it only the mode x*
+is kept as a warm start, and a point that is needed again is evaluated again."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The part of an inner point that a neighbor starts from."""
+
+    theta: np.ndarray
+    x_star: np.ndarray
+    """(n_x,)"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One value of log p~(theta | y)."""
+
+    theta: np.ndarray
+    """(d,)"""
+    log_posterior: float
+    """-inf where the inner optimization gave no finite value"""
+    gradient: np.ndarray | None
+    """(d,)"""
+    status: Status
+    x_star: np.ndarray
+    point: Any
+    """The InnerPoint, or None when it was not kept"""
+
+
+class ThetaPosterior:
+    """Evaluations of log p~(theta | y), memoized.
+
+    Parameters
+    ----------
+    inner : InnerApproximation
+        Has ``evaluate(theta, start, gradient=...)``.
+    bytes_per_point : float
+        Estimated size of one inner point, which decides how many are kept.
+    """
+
+    def __init__(self, inner, bytes_per_point: float = 0.0):
+        self.inner = inner
+        self.bytes_per_point = bytes_per_point
+        self._memory: dict[bytes, Evaluation] = {}
+        self._kept = 0.0
+        self.n_evaluations = 0
+        self.n_passes = 0
+        self.n_newton = 0
+        self.center: Any = None
+
+    def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
+        """Evaluate at one theta.
+
+        Parameters
+        ----------
+        theta : array (d,)
+        gradient : bool
+            Whether the gradient is needed; a remembered value without it is evaluated again.
+        keep : bool
+            Whether the point may be needed again with its factor.
+        """
+        theta = np.ascontiguousarray(theta, dtype=float)
+        key = theta.tobytes()
+        known = self._memory.get(key)
+        if known is not None and (known.gradient is not None or not gradient):
+            return known
+        start = WarmStart(known.theta, known.x_star) if known is not None else self.center
+        point = self._evaluate(theta, start, gradient)
+        value = float(point.log_posterior)
+        usable = np.isfinite(value) and point.status not in (Status.NON_FINITE, Status.NOT_POSITIVE_DEFINITE)
+        g = point.gradient
+        if g is not None and not np.all(np.isfinite(g)):
+            g = None
+        kept = keep and self._kept + self.bytes_per_point <= KEEP_BYTES
+        self._kept += self.bytes_per_point if kept else 0.0
+        result = Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star, point if kept else None)
+        self._memory[key] = result
+        return result
+
+    def known(self) -> list[Evaluation]:
+        """All finite evaluations so far, in the order of theta (not of their evaluation)."""
+        finite = [e for e in self._memory.values() if np.isfinite(e.log_posterior)]
+        return sorted(finite, key=lambda e: tuple(e.theta))
+
+    def set_center(self, evaluation: Evaluation) -> None:
+        """Let later points start from this one."""
+        self.center = WarmStart(evaluation.theta, evaluation.x_star)
+
+    def point(self, theta: np.ndarray):
+        """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
+        evaluation = self(theta)
+        if evaluation.point is not None:
+            return evaluation.point
+        return self._evaluate(evaluation.theta, WarmStart(evaluation.theta, evaluation.x_star), False)
+
+    def _evaluate(self, theta: np.ndarray, start, gradient: bool):
+        point = self.inner.evaluate(theta, start, gradient=gradient)
+        if point.status is not Status.CONVERGED and start is not None:
+            # A start far from the mode of this theta can mislead Newton's method: try once from scratch.
+            fresh = self.inner.evaluate(theta, None, gradient=gradient)
+            self._count(fresh)
+            if fresh.status is Status.CONVERGED:
+                self._count(point)
+                return fresh
+        self._count(point)
+        return point
+
+    def _count(self, point) -> None:
+        self.n_evaluations += 1
+        self.n_passes += int(point.n_passes)
+        self.n_newton += int(point.n_newton)
