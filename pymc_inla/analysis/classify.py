@@ -53,7 +53,7 @@ def build_roles(model, latents, predicted, point) -> Roles:
         if rv in latents:
             # a transform here is that of ZeroSumNormal: the latent is the full vector, not its free elements
             shape = np.shape(point[value.name]) if transform is None else static_shape(rv)
-            variable = pt.tensor(name=rv.name, dtype="float64", shape=shape)
+            variable = pt.TensorType("float64", shape)(rv.name)
             roles.variable[rv] = roles.replacement[rv] = variable
         else:
             roles.variable[rv] = value

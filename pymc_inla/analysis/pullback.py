@@ -115,8 +115,8 @@ class Pullback:
 
     def _join(self, node, variable, index):
         """A concatenation, when all observations look into the same part of it."""
-        axis = int(constant_fold((node.inputs[0],))[0])
-        parts = node.inputs[1:]
+        axis = node.op.axis
+        parts = node.inputs
         owner = np.concatenate([np.full(static_shape(v), k) for k, v in enumerate(parts)], axis).ravel()[index]
         within = [np.arange(int(np.prod(static_shape(v), dtype=int))).reshape(static_shape(v)) for v in parts]
         within = np.concatenate(within, axis).ravel()[index]

@@ -12,7 +12,7 @@ import numpy as np
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import toposort
 from pytensor.raise_op import CheckAndRaise
-from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, Split, TensorFromScalar
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.math import Dot
@@ -96,7 +96,10 @@ class AffineExpression:
             constant = np.asarray(value[self.output], float)
             return Affine(sparse.csr_array((constant.size, self.n_x)), constant)
         for node in self.nodes:
-            affine[node.outputs[0]] = _apply(node, affine, value, self.n_x)
+            if isinstance(node.op, Split):
+                affine.update(_split(node, affine[node.inputs[0]], value))
+            else:
+                affine[node.outputs[0]] = _apply(node, affine, value, self.n_x)
         return affine[self.output]
 
 
@@ -232,6 +235,14 @@ def _concatenate(node, affine, value, n_x, n_values=None):
         typed.op.perform(typed, [*positions, *(value[v] for v in node.inputs[2:])], storage)
         moved = storage[0][0]
     return _stack(parts).rows(moved)
+
+
+def _split(node, source, value):
+    """The parts of a split, by output variable."""
+    positions = np.arange(source.offset.size).reshape(source.shape)
+    sizes = np.asarray(value[node.inputs[1]], int)
+    parts = np.split(positions, np.cumsum(sizes)[:-1], axis=node.op.axis)
+    return {v: source.rows(p) for v, p in zip(node.outputs, parts, strict=True)}
 
 
 def _sum(node, affine):

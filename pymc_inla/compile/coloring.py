@@ -1,4 +1,4 @@
-"""Entries of a sparse matrix from few products: columns that share no row share a seed vector (Curtis, Powell & Reid 1974).
+"""Entries of a sparse matrix from few products (Curtis, Powell & Reid 1974): columns that share no row share a seed.
 
 A group effect is one color, a coefficient vector with a dense design is as many colors as coefficients.
 """

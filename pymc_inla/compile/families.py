@@ -1,7 +1,7 @@
 """Closed forms of the common likelihoods: value and derivatives without any compilation.
 
-A family is recognized from the observed variable's distribution and the graph of its parameters in the linear predictor;
-everything else goes through automatic differentiation, with which these formulas agree.
+A family is recognized from the observed variable's distribution and the graph of its parameters in the linear
+predictor; everything else goes through automatic differentiation, with which these formulas agree.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ def recognize_family(term, hyperparameters, compile_kwargs):
     """The closed form of one likelihood term, or None.
 
     None when the distribution is not a plain random variable, has more than one linear predictor, data that are not
-    constant, or parameters that do not match: Poisson(exp(eta) * c), Binomial(n, sigmoid(eta)), Bernoulli(sigmoid(eta)),
-    Normal(eta, sigma) with constant n and c and with sigma free of eta.
+    constant, or parameters that do not match: Poisson(exp(eta) * c), Binomial(n, sigmoid(eta)),
+    Bernoulli(sigmoid(eta)), Normal(eta, sigma) with constant n and c and with sigma free of eta.
     """
     rv = term.distribution
     if rv is None or len(term.predictors) != 1 or term.observed is None:
@@ -32,8 +32,8 @@ def recognize_family(term, hyperparameters, compile_kwargs):
         exposure = _times_constant(parameters[0], lambda v: _is_unary(v, "Exp", eta))
         if exposure is not None and _counts(y) and np.all(exposure > 0):
             return Poisson(y, np.broadcast_to(exposure, y.shape).astype(float))
-    if name == "BinomialRV" and isinstance(parameters[0], Constant) and _is_unary(parameters[1], "Sigmoid", eta):
-        trials = np.broadcast_to(np.asarray(parameters[0].data, float).ravel(), y.shape)
+    if name == "BinomialRV" and _constant(parameters[0]) is not None and _is_unary(parameters[1], "Sigmoid", eta):
+        trials = np.broadcast_to(_constant(parameters[0]), y.shape)
         if _counts(y) and np.all(y <= trials):
             return BinomialLogit(y, trials)
     if name == "BernoulliRV" and _is_unary(parameters[0], "Sigmoid", eta) and np.all((y == 0) | (y == 1)):

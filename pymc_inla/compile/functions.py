@@ -1,7 +1,8 @@
 """LatentGaussianModel to LGMFunctions: priors, design and likelihood as callables on fixed sparsity patterns.
 
-Patterns come from the exact interpretation of the graphs (`affine`) at a generic theta. Entries at other values of theta
-come from products with seed vectors (`coloring`), and their gradients from automatic differentiation of those products.
+Patterns come from the exact interpretation of the graphs (`affine`) at a generic theta. Entries at other values of
+theta come from products with seed vectors (`coloring`), and their gradients from automatic differentiation of those
+products.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from pytensor.graph.traversal import ancestors
 from pymc_inla.compile.affine import AffineExpression
 from pymc_inla.compile.coloring import color_columns, seeds
 from pymc_inla.compile.likelihood import compile_likelihood
-from pymc_inla.compile.mode import compile_function, split_theta, split_x
+from pymc_inla.compile.mode import compile_function, split_theta, split_x, stabilize
 from pymc_inla.errors import UnsupportedModelError
 from pymc_inla.lgm import Design, LatentGaussianModel, LGMFunctions, Pattern, Prior
 
@@ -82,7 +83,7 @@ def _stacked_gradient(scalar, variables):
 
 def _log_prior_theta(lgm, compile_kwargs):
     theta = _theta(lgm)
-    value = lgm.log_prior_theta.astype("float64")
+    value = stabilize(lgm.log_prior_theta)
     function = compile_function(theta, [value, _stacked_gradient(value, theta)], compile_kwargs=compile_kwargs)
 
     def log_prior_theta(theta):
@@ -99,7 +100,7 @@ def depends_on_values(expression, variables) -> bool:
 
 
 class _SeededMatrix:
-    """The entries of a matrix M(theta) with columns M e_j, where f(x, theta) = f(0, theta) + M x, on a fixed pattern."""
+    """The entries of M(theta) on a fixed pattern, where f(x, theta) = f(0, theta) + M x."""
 
     def __init__(self, pattern: Pattern, latents):
         self.pattern = pattern
@@ -130,7 +131,7 @@ class _LatentPrior:
         self.lgm = lgm
         x = [v.variable for v in lgm.latents]
         theta = _theta(lgm)
-        value = lgm.log_prior_x.astype("float64")
+        value = stabilize(lgm.log_prior_x)
         gradient = _stacked_gradient(value, x)
         affine = AffineExpression(gradient, lgm.latents, lgm.hyperparameters)(generic).A
         symmetric = affine + affine.T

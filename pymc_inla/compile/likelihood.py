@@ -9,7 +9,7 @@ import numpy as np
 import pytensor.tensor as pt
 
 from pymc_inla.compile.families import recognize_family
-from pymc_inla.compile.mode import compile_function, split_theta
+from pymc_inla.compile.mode import compile_function, split_theta, stabilize
 from pymc_inla.lgm import LatentGaussianModel, Likelihood
 
 
@@ -82,7 +82,7 @@ class GenericTerm:
         self.m = len(term.predictors)
         theta = [h.variable for h in hyperparameters]
         predictors = list(term.predictors)
-        value = term.logp.astype("float64")
+        value = stabilize(term.logp)
         gradient = pt.grad(value.sum(), predictors, disconnected_inputs="ignore", return_disconnected="zero")
         second = {}
         for a in range(self.m):

@@ -1,8 +1,16 @@
-"""How PyTensor compiles for this package: what the user waits for is compilation, so small graphs are interpreted."""
+"""How PyTensor compiles for this package.
+
+What the user waits for is mostly compilation. Log densities are rewritten for numerical stability once (`stabilize`),
+before they are differentiated; their derivatives inherit it. Functions of small data then only merge equal nodes and
+run through NumPy, which compiles in 0.03 s where rewriting the derivatives takes seconds.
+"""
 
 import numpy as np
 import pytensor
 from pytensor.compile.mode import Mode
+from pytensor.graph.basic import Variable
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.graph.rewriting.utils import rewrite_graph
 
 LARGE = 20_000
 """Observations above which generating machine code pays for itself"""
@@ -14,17 +22,22 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     Parameters
     ----------
     size : int
-        Length of the longest vector in the graph. Up to `LARGE` the graph is rewritten for stability only and runs
-        through NumPy (0.1 s to compile); above, the default backend compiles it.
+        Length of the longest vector in the graph. Up to `LARGE` the graph runs through NumPy; above, the default
+        backend compiles it.
     compile_kwargs : dict, optional
         Passed to `pytensor.function`; a `mode` in it wins.
     """
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
     if "mode" not in kwargs and size <= LARGE:
-        kwargs["mode"] = Mode(linker="py", optimizer="fast_compile").including("stabilize")
+        kwargs["mode"] = Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["merge"]))
     function = pytensor.function(inputs, outputs, **kwargs)
     function.trust_input = True
     return function
+
+
+def stabilize(log_density: Variable) -> Variable:
+    """The same log density, float64, without the overflows and cancellations of how it was written."""
+    return rewrite_graph(log_density.astype("float64"), include=("fast_compile", "stabilize"), clone=True)
 
 
 def split_theta(theta: np.ndarray, hyperparameters) -> list[np.ndarray]:
