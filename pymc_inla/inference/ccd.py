@@ -54,7 +54,7 @@ def integrate_ccd(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> T
     finite = np.array([np.isfinite(e.log_posterior) for e in nodes])
     n_sphere = len(z) - 1
     # Weights that integrate 1 and z'z exactly against a Gaussian, times the density at each point.
-    sphere = 1.0 / (n_sphere * (SPREAD**2 - 0.0))
+    sphere = 1.0 / (n_sphere * SPREAD**2)
     base = np.concatenate([[max(1.0 - n_sphere * sphere, 1e-3)], np.full(n_sphere, sphere)])
     f = np.array([e.log_posterior for e in nodes])
     gaussian = mode.log_posterior - 0.5 * np.sum(unit**2, axis=1)

@@ -5,8 +5,8 @@
     CPO_i 1 / E[1 / p_i],  the density of y_i given all other observations
     PIT_i E[F_i / p_i] / E[1 / p_i], F_i = P(Y_i <= y_i | eta_i, theta)
 
-Expectations over eta_i given theta are Gauss-Hermite sums on the skew normal with the moments of the inner approximation
-where each observation has one linear predictor, and averages over draws where it has several.
+Expectations over eta_i given theta are Gauss-Hermite sums on the skew normal with the moments of the inner
+approximation where each observation has one linear predictor, and averages over draws where it has several.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Joint draws of (theta, x), and their importance weights.
 
-theta is drawn from the integrated density, not at its nodes: D distinct values, spread evenly by systematic resampling,
-and at each of them several draws of x from the inner approximation evaluated there, so that dependence between theta and
-x is exact. For large models D is small and an evaluation dear: then each drawn value of theta within the cell around the
-nearest evaluated one shares its draws of x, a blur of the dependence (not of the marginals) by the width of a cell.
+theta is drawn from the integrated density, not at its nodes. D centers among the values, spread evenly by systematic
+resampling, get an inner approximation of their own, and x is drawn from that of the nearest center. In one or two
+dimensions the cell around a center is a small fraction of the posterior sd (D = 100), so that the dependence between
+theta and x is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and
+the pair (theta, x) is exact, unless the model is large and D small.
 
 Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
-shape k allows, more draws than asked for are made and resampled, and the result follows the target of the inner
-approximation rather than the approximation.
+shape k allows, the draws are resampled, and follow the target of the inner approximation rather than the approximation.
+Where a pass over the data per draw would be too dear, the densities are NaN and nothing is resampled.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 GOOD_K = 0.7
-POOL = 2
-"""Draws made per draw asked for, where memory allows."""
-MAX_CELLS = 2e7
-"""Draws times latents up to which a pool is made."""
+MAX_DENSITY_WORK = 1e8
+"""Draws times size of the model up to which the densities of the draws are computed."""
+MAX_COPY = 2e7
+"""Elements of x up to which rows are taken by making a copy."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Draws:
     resampled: bool
 
 
-def n_distinct(size: int, n_draws: int) -> int:
+def n_distinct(size: int, d: int, n_draws: int) -> int:
     """How many values of theta to evaluate for the draws, by the size of the model (latents + predictors)."""
-    for limit, distinct in ((3_000, 200), (30_000, 100), (300_000, 40)):
+    for limit, distinct in ((30_000, 100 if d <= 2 else 200), (300_000, 40)):
         if size <= limit:
             return min(distinct, n_draws)
     return min(16, n_draws)
@@ -70,26 +71,26 @@ def draw_joint(
     """
     theta_seed, x_seed, order_seed = seed.spawn(3)
     rng = np.random.default_rng(theta_seed)
-    centers = _usable(posterior, _centers(integral, n_distinct(size, n_draws), rng))
+    centers = _usable(posterior, integral, _centers(integral, n_distinct(size, integral.density.d, n_draws), rng))
     D = len(centers)
     n_x = len(posterior(centers[0]).x_star)
-    pool = n_draws * (POOL if n_draws * n_x * POOL <= MAX_CELLS else 1)
-    blur = size > 30_000 and D > 1
-    theta = draw_theta(integral.density, pool, rng) if blur else None
-    owner = _nearest(theta, centers, integral) if blur else np.arange(pool) % D
+    densities = n_draws * size <= MAX_DENSITY_WORK
+    blur = D > 1 and (integral.density.d <= 2 or size > 30_000)
+    theta = draw_theta(integral.density, n_draws, rng) if blur else None
+    owner = _nearest(theta, centers, integral) if blur else np.arange(n_draws) % D
     theta = centers[owner] if theta is None else theta
     # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
-    row = np.random.default_rng(order_seed).permutation(pool)
+    row = np.random.default_rng(order_seed).permutation(n_draws)
     theta_out = np.empty_like(theta)
     theta_out[row] = theta
-    x = np.empty((pool, n_x))
-    log_p, log_q, log_ratio = np.empty(pool), np.empty(pool), np.empty(pool)
+    x = np.empty((n_draws, n_x))
+    log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
     log_density = integral.density.log_density_at
     for k, child in enumerate(x_seed.spawn(D)):
         mine = np.flatnonzero(owner == k)
         if len(mine) == 0:
             continue
-        sample = posterior.point(centers[k]).sample(np.random.default_rng(child), len(mine))
+        sample = posterior.point(centers[k]).sample(np.random.default_rng(child), len(mine), densities=densities)
         target = row[mine]
         x[target] = sample.x
         at_center = float(log_density(centers[k : k + 1])[0])
@@ -98,13 +99,12 @@ def draw_joint(
         log_q[target] = sample.log_q + at_center + moved
         log_p[target] = sample.log_joint + moved
         log_ratio[target] = log_p[target] - log_q[target]
+    if not densities:
+        return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False)
     smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
-    efficiency = float(1.0 / (pool * np.sum(np.exp(2 * smooth))))
+    efficiency = float(1.0 / (n_draws * np.sum(np.exp(2 * smooth))))
     if k_hat < GOOD_K:
         index = _systematic_rows(np.exp(smooth), n_draws, rng)
-    else:
-        index = np.arange(n_draws)
-    if len(index) != pool or k_hat < GOOD_K:
         x = _take_rows(x, index)
         theta_out, log_p, log_q = theta_out[index], log_p[index], log_q[index]
     return Draws(theta_out, x, log_p, log_q, k_hat, efficiency, bool(k_hat < GOOD_K))
@@ -116,10 +116,10 @@ def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
     return draw_theta(integral.density, D, rng)
 
 
-def _usable(posterior: ThetaPosterior, centers: np.ndarray) -> np.ndarray:
-    """Values of theta at which the inner approximation exists."""
+def _usable(posterior: ThetaPosterior, integral: ThetaIntegral, centers: np.ndarray) -> np.ndarray:
+    """Values of theta at which the inner approximation exists; theta* if there are none."""
     ok = np.array([np.isfinite(posterior(c).log_posterior) for c in centers])
-    return centers[ok]
+    return centers[ok] if ok.any() else integral.mode.theta_star[None, :]
 
 
 def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> np.ndarray:
@@ -136,7 +136,7 @@ def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:
 
 def _take_rows(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     """x[index], by columns in place where a second copy would be large."""
-    if len(index) != len(x) or x.size < MAX_CELLS:
+    if x.size < MAX_COPY:
         return x[index]
     for start in range(0, x.shape[1], 1024):
         x[:, start : start + 1024] = x[index, start : start + 1024]

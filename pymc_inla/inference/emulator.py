@@ -42,7 +42,7 @@ class Emulator:
     @classmethod
     def at(cls, nodes: np.ndarray, smoothing: float = 0.0) -> Emulator:
         """Prepare for these nodes; the polynomial degree falls when there are too few of them."""
-        K, d = nodes.shape
+        K = len(nodes)
         for degree in (2, 1, 0):
             P = monomials(nodes, degree)
             if K > P.shape[1] and np.linalg.matrix_rank(P) == P.shape[1]:

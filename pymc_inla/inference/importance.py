@@ -2,9 +2,9 @@
 
 Round 1 evaluates points of a split-normal mixture around the modes (a separate scale for each side of each axis, tails
 of Student's t). Radial basis functions through all values give an emulator of log p~(theta | y); each later round draws
-its points from the density of the emulator and evaluates the truth there, until truth and emulator agree. The ratios
-true / emulator of the last round are importance weights: their Pareto shape and effective size say how good the emulator
-is, and they correct the log marginal likelihood and the weights of the points.
+its points from the (tempered) density of the emulator and evaluates the truth there, until both agree. The ratios
+true / emulator of the last round are importance weights: their Pareto shape and effective size say how good the
+emulator is, and they weight the points.
 """
 
 from __future__ import annotations

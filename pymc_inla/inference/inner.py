@@ -57,8 +57,9 @@ class InnerPoint(Protocol):
     def eta_moments(self) -> EtaMoments:
         """Moments of p~(eta_r | theta, y)."""
 
-    def sample(self, rng: np.random.Generator, m: int) -> Sample:
-        """m draws of x given theta."""
+    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
+        """m draws of x given theta; without `densities`, which cost a pass over the data per draw, log_q and log_joint
+        are NaN."""
 
 
 class InnerApproximation(Protocol):

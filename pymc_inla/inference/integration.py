@@ -94,7 +94,8 @@ def _grid(posterior, mode, lower, upper, max_points) -> ThetaIntegral:
     if len(nodes.z) < 3:
         raise ConvergenceError(
             "log p(theta | y) could not be evaluated around its mode: the inner optimization failed at "
-            f"{len(nodes.failed)} of {len(nodes.failed) + len(nodes.z)} points. Check the priors, or use integration='eb'."
+            f"{len(nodes.failed)} of {len(nodes.failed) + len(nodes.z)} points. Check the priors, or use "
+            "integration='eb'."
         )
     messages = []
     if nodes.failed:
@@ -123,8 +124,8 @@ def _check_proper(nodes: Nodes, lower, upper) -> None:
             if at_edge and f[end] > f.max() - 3.0:
                 raise ImproperPosteriorError(
                     f"the posterior density of hyperparameter {j} (unconstrained scale) does not decay towards its "
-                    f"{name} bound {edge:g}: at the bound it is {np.exp(f[end] - f.max()):.2g} of its maximum. The posterior is "
-                    "improper or nearly so; give this hyperparameter a proper prior with lighter tails."
+                    f"{name} bound {edge:g}: at the bound it is {np.exp(f[end] - f.max()):.2g} of its maximum. The "
+                    "posterior is improper or nearly so; give this hyperparameter a proper prior with lighter tails."
                 )
 
 

@@ -108,16 +108,16 @@ class LaplacePoint:
         mean = self.mode.eta + system.multiply_A(self.mode.design.A, self.mean_shift)
         return Moments(mean, np.sqrt(np.maximum(variance, 0.0)), np.zeros(f.n_eta))
 
-    def sample(self, rng: np.random.Generator, m: int) -> Sample:
+    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws from N(x* + shift, S)."""
         f, system, mode = self.approximation.functions, self.approximation.system, self.mode
         deviation = mode.factor.sample(rng.standard_normal((f.n_x, m)))
         center = self.mean_shift
         x = (mode.x + center)[:, None] + deviation
-        log_q = np.empty(m)
-        log_joint = np.empty(m)
+        log_q = np.full(m, np.nan)
+        log_joint = np.full(m, np.nan)
         free = f.n_x - f.C.shape[0]
-        for j in range(m):
+        for j in range(m if densities else 0):
             # the quadratic form with H, through its definition
             d = deviation[:, j]
             Ad = system.multiply_A(mode.design.A, d)

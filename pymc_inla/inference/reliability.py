@@ -1,8 +1,8 @@
 """How far a fit can be trusted: what refinement would change, in numbers and words.
 
 Inner error: at theta* and one sd to each side along every axis, the log density of theta is recomputed by a finer inner
-approximation, or, where there is none, corrected by the first two cumulants of the log importance ratios of draws of x. What
-the correction changes from side to side shifts theta, its curvature changes the sd.
+approximation, or, where there is none, corrected by the first two cumulants of the log importance ratios of draws of x.
+What the correction changes from side to side shifts theta, its curvature changes the sd.
 
 Outer error: what further design points of theta would change.
 
@@ -116,14 +116,14 @@ def judge(
         )
         say(
             severity,
-            f"inner approximation: {change.how} would move a hyperparameter by {change.shift:.2f} sd and change its sd by "
-            f"{100 * change.sd:.0f} %; {advice}",
+            f"inner approximation: {change.how} would move a hyperparameter by {change.shift:.2f} sd and change its sd "
+            f"by {100 * change.sd:.0f} %; {advice}",
         )
     if np.isfinite(outer_change) and outer_change > OUTER_CHECK:
         say(
             2 if outer_change > OUTER_BAD else 1,
-            f"integration over the hyperparameters: further points would move a quantile by about {outer_change:.2f} sd; "
-            "the posterior of the hyperparameters has an awkward shape, compare with NUTS",
+            "integration over the hyperparameters: further points would move a quantile by about "
+            f"{outer_change:.2f} sd; the posterior of the hyperparameters has an awkward shape, compare with NUTS",
         )
     if method == "eb":
         messages.append("the hyperparameters are fixed at their mode (integration='eb'): their uncertainty is left out")
@@ -136,14 +136,14 @@ def judge(
     if mode_status not in (Status.CONVERGED, Status.NOT_POSITIVE_DEFINITE, Status.BOUNDARY) and method != "none":
         say(
             1,
-            f"search for the mode of the hyperparameters: {mode_status.value}. The design covers the density around the "
-            "best point found; check `start`",
+            f"search for the mode of the hyperparameters: {mode_status.value}. The design covers the density around "
+            "the best point found; check `start`",
         )
     if k_hat > K_CHECK and np.isnan(change.shift):
         say(
             1,
-            f"draws: the importance ratios have Pareto shape k = {k_hat:.2f} > {K_CHECK}, and the inner approximation could "
-            "not be checked otherwise; compare with NUTS",
+            f"draws: the importance ratios have Pareto shape k = {k_hat:.2f} > {K_CHECK}, and the inner approximation "
+            "could not be checked otherwise; compare with NUTS",
         )
     numbers = {
         "inner_mean_shift": change.shift,

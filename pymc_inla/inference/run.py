@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pymc_inla.errors import ConvergenceError, InvalidOptionError
+from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
 from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import draw_joint
@@ -81,6 +81,7 @@ def run_inference(
         choice, start = choose_inner(functions, strategy, start, vb_correct=vb_correct)
     posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
     mode = find_theta_mode(posterior, start, lower, upper)
+    posterior.set_metric(mode.root)
 
     clock.stage("integration", 0.2)
     size = functions.n_x + functions.n_eta
@@ -212,7 +213,7 @@ def _checked_start(functions: LGMFunctions, theta_start) -> np.ndarray:
             f"theta_start has {len(start)} elements; the model has {functions.n_theta} hyperparameters."
         )
     if not np.all(np.isfinite(start)):
-        raise ConvergenceError(
+        raise InvalidOptionError(
             f"the start values of the hyperparameters are not finite: {start.tolist()}. Set `start`."
         )
     return start

@@ -39,8 +39,8 @@ def cdf(x, xi, omega, alpha) -> np.ndarray:
 def moved(z: float, skewness: np.ndarray) -> np.ndarray:
     """Gauss-Hermite node z of the standard normal, moved to a standardized variable with this skewness.
 
-    The map z + gamma (z^2 - 1)/6, rescaled to unit variance, has the right third moment to first order (Cornish & Fisher
-    1938). Same shape as `skewness`.
+    The map z + gamma (z^2 - 1)/6, rescaled to unit variance, has the right third moment to first order (Cornish &
+    Fisher 1938). Same shape as `skewness`.
     """
     c = np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS) / 6.0
     return (z + c * (z * z - 1.0)) / np.sqrt(1.0 + 2.0 * c * c)

@@ -1,8 +1,7 @@
 """log p~(theta | y) as a function that remembers where it has been evaluated.
 
-Every part of the integration over theta asks this object, so that no point is computed twice, every point starts from a
-deterministic warm start (the start does not depend on the order in which points are asked for within one batch), and
-the number of evaluations is known.
+Every part of the integration over theta asks this object, so that no point is computed twice, every point starts from
+the mode of its nearest neighbor, and the number of evaluations is known.
 """
 
 from __future__ import annotations
@@ -64,6 +63,7 @@ class ThetaPosterior:
         self.n_passes = 0
         self.n_newton = 0
         self.center: Any = None
+        self.root: np.ndarray | None = None
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -81,7 +81,7 @@ class ThetaPosterior:
         known = self._memory.get(key)
         if known is not None and (known.gradient is not None or not gradient):
             return known
-        start = WarmStart(known.theta, known.x_star) if known is not None else self.center
+        start = WarmStart(known.theta, known.x_star) if known is not None else self._nearest(theta)
         point = self._evaluate(theta, start, gradient)
         value = float(point.log_posterior)
         usable = np.isfinite(value) and point.status not in (Status.NON_FINITE, Status.NOT_POSITIVE_DEFINITE)
@@ -102,6 +102,18 @@ class ThetaPosterior:
     def set_center(self, evaluation: Evaluation) -> None:
         """Let later points start from this one."""
         self.center = WarmStart(evaluation.theta, evaluation.x_star)
+
+    def set_metric(self, root: np.ndarray) -> None:
+        """From now on points start from the nearest known one, in coordinates root^-1 theta."""
+        self.root = root if len(root) else None
+
+    def _nearest(self, theta: np.ndarray):
+        known = [e for e in self._memory.values() if np.isfinite(e.log_posterior)] if self.root is not None else []
+        if not known:
+            return self.center
+        z = np.linalg.solve(self.root, (np.array([e.theta for e in known]) - theta).T)
+        nearest = known[int(np.argmin((z**2).sum(0)))]
+        return WarmStart(nearest.theta, nearest.x_star)
 
     def point(self, theta: np.ndarray):
         """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
