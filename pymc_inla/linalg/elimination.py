@@ -119,15 +119,20 @@ class EliminationSystem(Products):
         cross = self._cross(group_of, entry_of, tail_of, n_blocks, b)
         code = np.where(entry_of >= 0, -1 - entry_of, tail_of)[A_pattern.indices].astype(np.int32)
         J_ptr, J, slot, cross_slot = kernels.assign_slots(
-            self.n_tail, n_blocks, b, rows["row_ptr"], rows["rows"], A_pattern.indptr, code, cross["ptr"], cross["col"]
+            self.n_tail,
+            n_blocks,
+            b,
+            rows["row_ptr"],
+            rows["starts"],
+            rows["slot_ptr"],
+            code,
+            cross["ptr"],
+            cross["col"],
         )
         self.layout = kernels.Layout(
             n_blocks=n_blocks,
             blocks=blocks,
             **rows,
-            W_rows=np.ascontiguousarray(W_rows, dtype=np.int64),
-            W_cols=np.ascontiguousarray(W_cols, dtype=np.int64),
-            A_indptr=A_pattern.indptr,
             slot=slot,
             J_ptr=J_ptr,
             J=J,
@@ -152,11 +157,19 @@ class EliminationSystem(Products):
         group[free] = n_blocks + np.arange(len(free))
         n_groups = n_blocks + len(free)
         row_group, pair_group = group[observation], group[observation[W_rows[n_eta:]]]
+        rows = np.argsort(row_group, kind="stable")
+        place = np.empty(n_eta, dtype=np.int64)
+        place[rows] = np.arange(n_eta)
+        pairs = n_eta + np.argsort(pair_group, kind="stable")
         return {
             "row_ptr": np.r_[0, np.cumsum(np.bincount(row_group, minlength=n_groups))],
-            "rows": np.argsort(row_group, kind="stable"),
+            "rows": rows,
+            "starts": self.A_pattern.indptr[rows],
+            "slot_ptr": np.r_[0, np.cumsum(np.diff(self.A_pattern.indptr)[rows])],
             "pair_ptr": np.r_[0, np.cumsum(np.bincount(pair_group, minlength=n_groups))],
-            "pairs": n_eta + np.argsort(pair_group, kind="stable"),
+            "pairs": pairs,
+            "pair_first": place[W_rows[pairs]],
+            "pair_second": place[W_cols[pairs]],
         }
 
     def _cross(self, group_of, entry_of, tail_of, n_blocks, b) -> dict[str, np.ndarray]:

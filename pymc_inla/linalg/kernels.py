@@ -25,23 +25,28 @@ compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 class Layout(NamedTuple):
     """Where everything is, computed once. Groups 0..n_blocks-1 are the local blocks; the others are single observations
-    that touch no local block."""
+    that touch no local block. Rows of A are numbered in the order of the groups."""
 
     n_blocks: int
     blocks: np.ndarray
     """(n_blocks, b) index into x"""
     row_ptr: np.ndarray
-    """(n_groups + 1,) rows of each group in `rows`"""
+    """(n_groups + 1,) first row of each group"""
     rows: np.ndarray
+    """(n_eta,) row of A in the original order"""
+    starts: np.ndarray
+    """(n_eta,) position of the row's first entry in the values of A"""
+    slot_ptr: np.ndarray
+    """(n_eta + 1,) first entry of each row in `slot`"""
+    slot: np.ndarray
+    """(nnz,) slot of each entry, rows in the order of the groups"""
     pair_ptr: np.ndarray
-    """(n_groups + 1,) off-diagonal entries of W of each group in `pairs`"""
+    """(n_groups + 1,) off-diagonal entries of W of each group in the next three"""
     pairs: np.ndarray
     """position in W"""
-    W_rows: np.ndarray
-    W_cols: np.ndarray
-    A_indptr: np.ndarray
-    slot: np.ndarray
-    """(nnz,) slot of each entry of A"""
+    pair_first: np.ndarray
+    pair_second: np.ndarray
+    """the two rows, in the order of the groups"""
     J_ptr: np.ndarray
     """(n_groups + 1,) list of each group in `J`"""
     J: np.ndarray
@@ -56,8 +61,16 @@ class Layout(NamedTuple):
     """position in Q followed by the values of the constraints"""
 
 
+class Rows(NamedTuple):
+    """The part of Layout that the innermost loops need."""
+
+    starts: np.ndarray
+    slot_ptr: np.ndarray
+    slot: np.ndarray
+
+
 @compiled
-def assign_slots(n_tail, n_blocks, b, row_ptr, rows, A_indptr, code, cross_ptr, cross_col):
+def assign_slots(n_tail, n_blocks, b, row_ptr, starts, slot_ptr, code, cross_ptr, cross_col):
     """List the tail unknowns of each group. `code` (nnz,) is -1 - r for entry r of the block, else the tail index.
 
     Returns
@@ -72,50 +85,55 @@ def assign_slots(n_tail, n_blocks, b, row_ptr, rows, A_indptr, code, cross_ptr, 
     slot = np.empty(len(code), dtype=np.int32)
     cross_slot = np.empty(len(cross_col), dtype=np.int32)
     for g in range(n_groups):
-        start = stop = J_ptr[g]
+        begin = stop = J_ptr[g]
         n_cross = cross_ptr[g + 1] - cross_ptr[g] if g < n_blocks else 0
-        for k in range(row_ptr[g], row_ptr[g + 1] + n_cross):
-            is_row = k < row_ptr[g + 1]
-            cross = cross_ptr[g] + k - row_ptr[g + 1] if not is_row else 0
-            first = A_indptr[rows[k]] if is_row else cross
-            last = A_indptr[rows[k] + 1] if is_row else cross + 1
-            for e in range(first, last):
-                column = code[e] if is_row else cross_col[e]
+        n_rows = row_ptr[g + 1] - row_ptr[g]
+        for k in range(n_rows + n_cross):
+            if k < n_rows:
+                first, last = slot_ptr[row_ptr[g] + k], slot_ptr[row_ptr[g] + k + 1]
+                shift = starts[row_ptr[g] + k] - first
+            else:
+                first, shift = cross_ptr[g] + k - n_rows, 0
+                last = first + 1
+            for q in range(first, last):
+                column = code[q + shift] if k < n_rows else cross_col[q]
                 if column < 0:
-                    slot[e] = -1 - column
+                    slot[q] = -1 - column
                     continue
                 if seen[column] != g:
-                    seen[column], place[column] = g, stop - start
+                    seen[column], place[column] = g, stop - begin
                     if stop == len(J):
                         grown = np.empty(2 * len(J), dtype=np.int32)
                         grown[:stop] = J
                         J = grown
                     J[stop] = column
                     stop += 1
-                if is_row:
-                    slot[e] = b + place[column]
+                if k < n_rows:
+                    slot[q] = b + place[column]
                 else:
-                    cross_slot[e] = b + place[column]
+                    cross_slot[q] = b + place[column]
         J_ptr[g + 1] = stop
     return J_ptr, J[: J_ptr[-1]].copy(), slot, cross_slot
 
 
 @compiled
-def residual(i, A, layout, s, b, nj, a, R):
-    """Split row i of A into a (b,) and R = v - s'a (nj,)."""
-    a[:] = 0.0
-    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-        if layout.slot[e] < b:
-            a[layout.slot[e]] = A[e]
+def residual(k, A, rows, s, b, nj, a, R):
+    """Split row k of A into a (b,) and R = v - s'a (nj,)."""
+    for r in range(b):
+        a[r] = 0.0
     for j in range(nj):
         R[j] = 0.0
+    first, last = rows.slot_ptr[k], rows.slot_ptr[k + 1]
+    shift = rows.starts[k] - first
+    for q in range(first, last):
+        c = rows.slot[q]
+        if c < b:
+            a[c] = A[q + shift]
+        else:
+            R[c - b] = A[q + shift]
     for r in range(b):
-        if a[r] != 0.0:
-            for j in range(nj):
-                R[j] -= a[r] * s[r, j]
-    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-        if layout.slot[e] >= b:
-            R[layout.slot[e] - b] += A[e]
+        for j in range(nj):
+            R[j] -= a[r] * s[r, j]
 
 
 @compiled
@@ -154,32 +172,34 @@ def invert_block(D, inverse):
 
 
 @compiled
-def add_outer(i, k, w, A, layout, b, D, B):
+def add_outer(i, k, w, A, rows, b, D, B):
     """D += w a_i a_k', B += w a_i v_k'."""
-    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-        r = layout.slot[e]
+    shift_i, shift_k = rows.starts[i] - rows.slot_ptr[i], rows.starts[k] - rows.slot_ptr[k]
+    for q in range(rows.slot_ptr[i], rows.slot_ptr[i + 1]):
+        r = rows.slot[q]
         if r < b:
-            wa = w * A[e]
-            for f in range(layout.A_indptr[k], layout.A_indptr[k + 1]):
-                c = layout.slot[f]
+            wa = w * A[q + shift_i]
+            for p in range(rows.slot_ptr[k], rows.slot_ptr[k + 1]):
+                c = rows.slot[p]
                 if c < b:
-                    D[r, c] += wa * A[f]
+                    D[r, c] += wa * A[p + shift_k]
                 else:
-                    B[r, c - b] += wa * A[f]
+                    B[r, c - b] += wa * A[p + shift_k]
 
 
 @compiled
-def add_to_tail(i, k, w, A, layout, b, J, T):
+def add_to_tail(i, k, w, A, rows, b, J, T):
     """T += w v_i v_k', in place of its lower triangle; for a pair both (i, k) and (k, i) are to be added."""
-    for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-        if layout.slot[e] >= b:
-            row = J[layout.slot[e] - b]
-            wv = w * A[e]
-            for f in range(layout.A_indptr[k], layout.A_indptr[k + 1]):
-                if layout.slot[f] >= b:
-                    column = J[layout.slot[f] - b]
+    shift_i, shift_k = rows.starts[i] - rows.slot_ptr[i], rows.starts[k] - rows.slot_ptr[k]
+    for q in range(rows.slot_ptr[i], rows.slot_ptr[i + 1]):
+        if rows.slot[q] >= b:
+            row = J[rows.slot[q] - b]
+            wv = w * A[q + shift_i]
+            for p in range(rows.slot_ptr[k], rows.slot_ptr[k + 1]):
+                if rows.slot[p] >= b:
+                    column = J[rows.slot[p] - b]
                     if column <= row:
-                        T[row, column] += wv * A[f]
+                        T[row, column] += wv * A[p + shift_k]
 
 
 @compiled
@@ -201,6 +221,7 @@ def eliminate(A, W, values, layout, T, D_inverse, s_all):
         Sum of log det D, NaN if a block is not positive definite.
     """
     n_groups, b = len(layout.row_ptr) - 1, layout.blocks.shape[1]
+    rows, W_position = Rows(layout.starts, layout.slot_ptr, layout.slot), layout.rows
     longest = 1
     for g in range(n_groups):
         longest = max(longest, layout.J_ptr[g + 1] - layout.J_ptr[g])
@@ -218,12 +239,11 @@ def eliminate(A, W, values, layout, T, D_inverse, s_all):
         centered = local and nj <= CENTERED_UP_TO
         if not centered:
             for k in range(first, last):
-                i = layout.rows[k]
-                add_to_tail(i, i, W[i], A, layout, b, J, T)
+                add_to_tail(k, k, W[W_position[k]], A, rows, b, J, T)
             for k in range(first_pair, last_pair):
-                p = layout.pairs[k]
-                add_to_tail(layout.W_rows[p], layout.W_cols[p], W[p], A, layout, b, J, T)
-                add_to_tail(layout.W_cols[p], layout.W_rows[p], W[p], A, layout, b, J, T)
+                w, i, l = W[layout.pairs[k]], layout.pair_first[k], layout.pair_second[k]
+                add_to_tail(i, l, w, A, rows, b, J, T)
+                add_to_tail(l, i, w, A, rows, b, J, T)
         if not local:
             continue
         # blocks of H
@@ -238,12 +258,11 @@ def eliminate(A, W, values, layout, T, D_inverse, s_all):
                 Q[r, c] = values[p] if p >= 0 else 0.0
                 D[r, c] = Q[r, c]
         for k in range(first, last):
-            i = layout.rows[k]
-            add_outer(i, i, W[i], A, layout, b, D, B)
+            add_outer(k, k, W[W_position[k]], A, rows, b, D, B)
         for k in range(first_pair, last_pair):
-            p = layout.pairs[k]
-            add_outer(layout.W_rows[p], layout.W_cols[p], W[p], A, layout, b, D, B)
-            add_outer(layout.W_cols[p], layout.W_rows[p], W[p], A, layout, b, D, B)
+            w, i, l = W[layout.pairs[k]], layout.pair_first[k], layout.pair_second[k]
+            add_outer(i, l, w, A, rows, b, D, B)
+            add_outer(l, i, w, A, rows, b, D, B)
         log_determinant += invert_block(D, D_inverse[g])
         if np.isnan(log_determinant):
             return np.nan
@@ -273,19 +292,19 @@ def eliminate(A, W, values, layout, T, D_inverse, s_all):
                         total += s[r, j] * Q[r, c] * s[c, k]
                 t[j, k] = total
         for k in range(first, last):
-            i = layout.rows[k]
-            residual(i, A, layout, s, b, nj, a, R)
+            residual(k, A, rows, s, b, nj, a, R)
+            w = W[W_position[k]]
             for j in range(nj):
-                wr = W[i] * R[j]
+                wr = w * R[j]
                 for l in range(j + 1):
                     t[j, l] += wr * R[l]
         for k in range(first_pair, last_pair):
-            p = layout.pairs[k]
-            residual(layout.W_rows[p], A, layout, s, b, nj, a, R)
-            residual(layout.W_cols[p], A, layout, s, b, nj, a2, R2)
+            w = W[layout.pairs[k]]
+            residual(layout.pair_first[k], A, rows, s, b, nj, a, R)
+            residual(layout.pair_second[k], A, rows, s, b, nj, a2, R2)
             for j in range(nj):
                 for l in range(j + 1):
-                    t[j, l] += W[p] * (R[j] * R2[l] + R2[j] * R[l])
+                    t[j, l] += w * (R[j] * R2[l] + R2[j] * R[l])
         for j in range(nj):
             for k in range(j + 1):
                 T[max(J[j], J[k]), min(J[j], J[k])] += t[j, k]
@@ -321,9 +340,9 @@ def expand_from_tail(y, layout, s_all, x):
 
 
 @compiled
-def row_of_AS(i, A, layout, s, D_inverse, K, U, b, nj, a, R, AS):
+def row_of_AS(i, A, rows, s, D_inverse, K, U, b, nj, a, R, AS):
     """Row i of A S on the slots of its group: (a'D^-1 - t's', t) with t = K R. Leaves a and R of the row as well."""
-    residual(i, A, layout, s, b, nj, a, R)
+    residual(i, A, rows, s, b, nj, a, R)
     for j in range(nj):
         AS[b + j] = 0.0
     if nj <= CENTERED_UP_TO:
@@ -331,11 +350,12 @@ def row_of_AS(i, A, layout, s, D_inverse, K, U, b, nj, a, R, AS):
             for j in range(nj):
                 AS[b + j] += R[k] * K[k, j]
     else:  # the same, from the few entries of v
-        for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-            k = layout.slot[e] - b
+        shift = rows.starts[i] - rows.slot_ptr[i]
+        for q in range(rows.slot_ptr[i], rows.slot_ptr[i + 1]):
+            k = rows.slot[q] - b
             if k >= 0:
                 for j in range(nj):
-                    AS[b + j] += A[e] * K[k, j]
+                    AS[b + j] += A[q + shift] * K[k, j]
         for r in range(b):
             for j in range(nj):
                 AS[b + j] -= a[r] * U[r, j]
@@ -363,11 +383,20 @@ def covariance_of_rows(AS, a, R, s, b, nj):
 
 
 @compiled
+def add_row(k, w, AS, rows, A_out):
+    """Add w times a row of A S to the pattern of row k of A."""
+    shift = rows.starts[k] - rows.slot_ptr[k]
+    for q in range(rows.slot_ptr[k], rows.slot_ptr[k + 1]):
+        A_out[q + shift] += w * AS[rows.slot[q]]
+
+
+@compiled
 def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out, W_out, A_out):
     """Entries of S for every group, given the inverse of the tail (P, P). Fills the last four arrays (A_out starts at
     zero); entries of Q between shared latents are not touched. Entries of Q between block and tail are filled on the
     block's rows."""
     n_groups, b = len(layout.row_ptr) - 1, layout.blocks.shape[1]
+    rows, W_position = Rows(layout.starts, layout.slot_ptr, layout.slot), layout.rows
     longest = 1
     for g in range(n_groups):
         longest = max(longest, layout.J_ptr[g + 1] - layout.J_ptr[g])
@@ -405,18 +434,13 @@ def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out,
                 if layout.cross_source[k] < n_Q:
                     Q_out[layout.cross_source[k]] = -U[layout.cross_local[k], layout.cross_slot[k] - b]
         for k in range(layout.row_ptr[g], layout.row_ptr[g + 1]):
-            i = layout.rows[k]
-            row_of_AS(i, A, layout, s, inverse, K, U, b, nj, a, R, AS)
-            W_out[i] = covariance_of_rows(AS, a, R, s, b, nj)
-            for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-                A_out[e] += W[i] * AS[layout.slot[e]]
+            row_of_AS(k, A, rows, s, inverse, K, U, b, nj, a, R, AS)
+            W_out[W_position[k]] = covariance_of_rows(AS, a, R, s, b, nj)
+            add_row(k, W[W_position[k]], AS, rows, A_out)
         for k in range(layout.pair_ptr[g], layout.pair_ptr[g + 1]):
-            p = layout.pairs[k]
-            i, l = layout.W_rows[p], layout.W_cols[p]
-            row_of_AS(i, A, layout, s, inverse, K, U, b, nj, a, R, AS)
-            row_of_AS(l, A, layout, s, inverse, K, U, b, nj, a2, R2, AS2)
-            W_out[p] = covariance_of_rows(AS, a2, R2, s, b, nj)
-            for e in range(layout.A_indptr[i], layout.A_indptr[i + 1]):
-                A_out[e] += W[p] * AS2[layout.slot[e]]
-            for e in range(layout.A_indptr[l], layout.A_indptr[l + 1]):
-                A_out[e] += W[p] * AS[layout.slot[e]]
+            i, l, w = layout.pair_first[k], layout.pair_second[k], W[layout.pairs[k]]
+            row_of_AS(i, A, rows, s, inverse, K, U, b, nj, a, R, AS)
+            row_of_AS(l, A, rows, s, inverse, K, U, b, nj, a2, R2, AS2)
+            W_out[layout.pairs[k]] = covariance_of_rows(AS, a2, R2, s, b, nj)
+            add_row(i, w, AS2, rows, A_out)
+            add_row(l, w, AS, rows, A_out)
