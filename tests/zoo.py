@@ -184,10 +184,10 @@ def mvnormal_chol():
 
 def random_walk():
     rng = np.random.default_rng(23)
-    y = rng.poisson(np.exp(1 + np.cumsum(rng.normal(0, 0.2, 40))))
+    y = rng.poisson(np.exp(3 + np.cumsum(rng.normal(0, 0.3, 40))))
     with pm.Model() as model:
         s = pm.HalfNormal("s", 0.5)
-        u = pm.GaussianRandomWalk("u", sigma=s, init_dist=pm.Normal.dist(0, 2), shape=40)
+        u = pm.GaussianRandomWalk("u", sigma=s, init_dist=pm.Normal.dist(3, 2), shape=40)
         pm.Poisson("y", pm.math.exp(u), observed=y)
     return model
 
@@ -197,9 +197,9 @@ def autoregressive():
     z = np.zeros(50)
     for t in range(1, 50):
         z[t] = 0.7 * z[t - 1] + rng.normal(0, 0.4)
-    y = rng.poisson(np.exp(1 + z))
+    y = rng.poisson(np.exp(3 + z))
     with pm.Model() as model:
-        a = pm.Normal("a", 0, 2)
+        a = pm.Normal("a", 3, 2)
         rho = pm.Uniform("rho", -1, 1)
         s = pm.HalfNormal("s", 1)
         u = pm.AR("u", rho=[rho], sigma=s, init_dist=pm.Normal.dist(0, 1), shape=50)
@@ -391,6 +391,9 @@ def missing_response():
         pm.Normal("y", a + b * x + u[g], pm.HalfNormal("noise", 2), observed=y)
     return model
 
+
+SAMPLED_AS = {"seeds": seeds_noncentered}
+"""The same model in the form in which NUTS samples it well"""
 
 REFERENCE = {
     "seeds": (seeds, ["b", "sigma", "u"]),

@@ -56,7 +56,8 @@ def distribution_of(cut, stand_ins, pulled, shape):
             parameters.append(pullback.pull(p, at))
         except LookupError:
             return None
-    return op(*parameters)
+    rng, *_ = cut.owner.inputs
+    return op.make_node(rng, None, *parameters).outputs[1]
 
 
 def _same_placeholder(variable, index, stand_ins, pulled):

@@ -4,8 +4,8 @@ With H = Q + A'WA at the mode x*(theta) and k constraints,
 
     log p~(theta | y) = log p(y, x* | theta) + log p(theta) + (n_x - k)/2 log 2 pi - 1/2 log det Z'HZ .
 
-Its gradient is analytic: the partial derivative at fixed x plus the change of x* through H, which needs only the selected
-inverse (diagonal of A H^-1 A' and H^-1 on the pattern of Q).
+Its gradient is analytic: the partial derivative at fixed x plus the change of x* through H, which needs only the
+selected inverse (diagonal of A H^-1 A' and H^-1 on the pattern of Q).
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.system import SelectedInverse, System
 from pymc_inla.status import Status
+
+CHUNK_ELEMENTS = 2_000_000
+"""Numbers held at once when linear predictors of many draws are computed"""
 
 
 @dataclass(frozen=True)
@@ -110,23 +113,28 @@ class LaplacePoint:
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws from N(x* + shift, S)."""
-        f, system, mode = self.approximation.functions, self.approximation.system, self.mode
+        f, mode = self.approximation.functions, self.mode
         deviation = mode.factor.sample(rng.standard_normal((f.n_x, m)))
-        center = self.mean_shift
-        x = (mode.x + center)[:, None] + deviation
-        log_q = np.full(m, np.nan)
-        log_joint = np.full(m, np.nan)
+        x = (mode.x + self.mean_shift)[:, None] + deviation
+        log_q, log_joint = np.full(m, np.nan), np.full(m, np.nan)
+        if not densities:
+            return Sample(x.T, log_q, log_joint)
         free = f.n_x - f.C.shape[0]
-        for j in range(m if densities else 0):
+        A = f.A_pattern.to_matrix(mode.design.A)
+        Q = f.Q_pattern.to_matrix(mode.prior.Q)
+        W = _double_off_diagonal(mode.likelihood.W, f)
+        columns = max(1, CHUNK_ELEMENTS // f.n_eta)
+        for start in range(0, m, columns):
+            at = slice(start, min(start + columns, m))
+            d = deviation[:, at]
+            Ad = A @ d
             # the quadratic form with H, through its definition
-            d = deviation[:, j]
-            Ad = system.multiply_A(mode.design.A, d)
-            form = d @ system.multiply_Q(mode.prior.Q, d) + _weighted(mode.likelihood.W, Ad, f)
-            log_q[j] = 0.5 * (mode.factor.log_determinant - free * np.log(2 * np.pi) - form)
-            eta = mode.design.offset + system.multiply_A(mode.design.A, x[:, j])
-            quadratic = x[:, j] @ (mode.prior.b - 0.5 * system.multiply_Q(mode.prior.Q, x[:, j]))
-            value = np.sum(f.log_likelihood(eta, self.theta).value)
-            log_joint[j] = value + mode.prior.c + quadratic + self.log_prior_theta
+            form = np.einsum("ij,ij->j", d, Q @ d) + W @ (Ad[f.W_rows] * Ad[f.W_cols])
+            log_q[at] = 0.5 * (mode.factor.log_determinant - free * np.log(2 * np.pi) - form)
+            eta = mode.design.offset[:, None] + A @ x[:, at]
+            quadratic = np.einsum("ij,ij->j", x[:, at], mode.prior.b[:, None] - 0.5 * (Q @ x[:, at]))
+            value = [np.sum(f.log_likelihood(column, self.theta).value) for column in np.ascontiguousarray(eta.T)]
+            log_joint[at] = np.array(value) + mode.prior.c + quadratic + self.log_prior_theta
         return Sample(x.T, log_q, log_joint)
 
 
@@ -206,11 +214,6 @@ def _double_off_diagonal(values, functions: LGMFunctions) -> np.ndarray:
     doubled = values.copy()
     doubled[functions.n_eta :] *= 2.0
     return doubled
-
-
-def _weighted(W, v, functions: LGMFunctions) -> float:
-    """v'Wv."""
-    return float(np.sum(_double_off_diagonal(W, functions) * v[functions.W_rows] * v[functions.W_cols]))
 
 
 def _multiply_W(W, v, functions: LGMFunctions) -> np.ndarray:

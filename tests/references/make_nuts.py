@@ -25,7 +25,7 @@ def main(names):
     stored = json.loads(path.read_text()) if path.exists() else {}
     for name in names or [name for name in zoo.REFERENCE if name not in stored]:
         build, variables = zoo.REFERENCE[name]
-        model = build()
+        model = zoo.SAMPLED_AS.get(name, build)()
         with model:
             idata = pm.sample(
                 draws=4000, tune=1500, chains=4, cores=1, random_seed=20261123, target_accept=0.95, progressbar=False
