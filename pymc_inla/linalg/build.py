@@ -48,4 +48,8 @@ def build_system(
 
         partition = choose_local(Q_pattern, A_pattern, W_rows, W_cols, C)
         return EliminationSystem(Q_pattern, A_pattern, W_rows, W_cols, C, e, partition)
+    if solver == "sparse":
+        from pymc_inla.linalg.sparse import SparseSystem
+
+        return SparseSystem(Q_pattern, A_pattern, W_rows, W_cols, C, e)
     return DenseSystem(Q_pattern, A_pattern, np.asarray(W_rows), np.asarray(W_cols), C, e)

@@ -11,7 +11,7 @@ from scipy import sparse
 from pymc_inla.linalg import build_system
 from pymc_inla.status import Status
 
-SOLVERS = ("dense", "elimination")
+SOLVERS = ("dense", "elimination", "sparse")
 RTOL, ATOL = 1e-9, 1e-11
 
 
