@@ -64,7 +64,7 @@ def measure(case, what):
         result["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before
         inla = idata["inla"]
         result["passes"] = int(inla.attrs.get("count_passes", -1))
-        result["evaluations"] = int(inla.attrs.get("count_evaluations", -1))
+        result["evaluations"] = int(inla.attrs.get("count_theta_evaluations", -1))
         result["strategy"] = str(inla.attrs.get("strategy", ""))
         del idata
         if what == "warm":

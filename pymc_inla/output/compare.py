@@ -11,6 +11,7 @@ from xarray import DataArray, DataTree
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
 from pymc_inla.options import did_you_mean
 from pymc_inla.output.density import GridDensity
+from pymc_inla.output.groups import has_variable
 from pymc_inla.output.marginal import DETERMINISTIC
 from pymc_inla.output.summary import GROUPS, element_labels
 
@@ -128,11 +129,11 @@ def deterministic_parts(name: str, idata: DataTree, own: list):
     """Densities (m, 2, G) and (mean, sd) (m, 2) of the deterministic marginals; None where there are none."""
     densities = moments = None
     for group in DETERMINISTIC:
-        if group in idata and name in idata[group].data_vars:
+        if has_variable(idata, group, name):
             pair = idata[group][name].transpose(*own, "density_axis", "point").values
             densities = pair.reshape(-1, *pair.shape[-2:])
     for group in GROUPS.values():
-        if group in idata and name in idata[group].data_vars:
+        if has_variable(idata, group, name):
             both = idata[group][name].sel(statistic=["mean", "sd"]).transpose(*own, "statistic").values
             moments = both.reshape(-1, 2)
     return densities, moments

@@ -163,7 +163,7 @@ def fit_attrs(lgm: LatentGaussianModel, result: INLAResult, seconds: Mapping[str
         "n_hyperparameters": int(lgm.n_theta),
         "notes": "\n".join(lgm.warnings),
     }
-    attrs |= {f"count_{name}": int(value) for name, value in result.counts.items()}
+    attrs |= {f"count_{name.removeprefix('n_')}": int(value) for name, value in result.counts.items()}
     attrs |= {f"time_{name}": float(value) for name, value in seconds.items()}
     return attrs
 

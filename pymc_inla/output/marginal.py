@@ -8,6 +8,7 @@ from xarray import DataArray, DataTree
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import did_you_mean
 from pymc_inla.output.density import GridDensity
+from pymc_inla.output.groups import has_variable
 from pymc_inla.output.marginals import draw_density
 
 DETERMINISTIC = ("inla/latent_densities", "inla/hyperparameter_densities", "inla/unconstrained_densities")
@@ -37,7 +38,7 @@ def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
         The variable does not exist, or the indexers do not single out one element.
     """
     for group in DETERMINISTIC:
-        if group in idata and var_name in idata[group].data_vars:
+        if has_variable(idata, group, var_name):
             pair = select_scalar(idata[group][var_name], var_name, indexers, keep=("density_axis", "point"))
             return GridDensity(*pair.transpose("density_axis", "point").values, element_name(var_name, indexers))
     posterior = idata["posterior"]

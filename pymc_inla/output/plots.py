@@ -9,6 +9,7 @@ from pymc_inla.options import check_choice
 from pymc_inla.output.compare import common_names
 
 KINDS = ("marginals", "forest", "quantiles")
+COLUMNS = 3
 
 
 def plot_comparison(
@@ -38,6 +39,10 @@ def plot_comparison(
 
     check_choice("kind", kind, KINDS)
     names = common_names(idata_inla, idata_mcmc, var_names)
+    if kind != "forest":
+        posterior = idata_inla["posterior"]
+        panels = sum(int(np.prod(posterior[name].shape[2:], dtype=int)) for name in names)
+        kwargs = {**panel_grid(panels, COLUMNS, backend), **kwargs}
     if kind == "quantiles":
         return plot_quantiles(idata_inla, idata_mcmc, names, backend, **kwargs)
     both = equal_sizes({"INLA": idata_inla, "MCMC": idata_mcmc}, names)
@@ -49,6 +54,18 @@ def plot_comparison(
         collection = arviz_plots.plot_forest(both, var_names=names, backend=backend, combined=True, **kwargs)
     collection.add_legend("model")
     return collection
+
+
+def panel_grid(panels: int, columns: int, backend: str | None) -> dict:
+    """Columns, figure size and (matplotlib) the layout in which titles and labels of neighbors do not touch."""
+    from arviz_base import rcParams
+
+    columns = min(columns, panels)
+    height = 0.6 + 2.4 * -(-panels // columns)
+    figure = {"figsize": (3.2 * columns, height), "figsize_units": "inches"}
+    if (backend or rcParams["plot.backend"]) == "matplotlib":
+        figure["layout"] = "constrained"
+    return {"col_wrap": columns, "figure_kwargs": figure}
 
 
 def equal_sizes(trees: dict[str, DataTree], names: list[str]) -> dict[str, DataTree]:
@@ -80,6 +97,7 @@ def flatten(tree: DataTree, names: list[str], kept: np.ndarray) -> Dataset:
 def plot_quantiles(idata_inla: DataTree, idata_mcmc: DataTree, names: list[str], backend, **kwargs):
     """Quantiles of INLA against those of MCMC, both less the MCMC mean and over its standard deviation."""
     import arviz_plots
+    from arviz_base.labels import BaseLabeller
 
     probabilities = np.arange(1, 100) / 100
     quantiles = []
@@ -92,7 +110,8 @@ def plot_quantiles(idata_inla: DataTree, idata_mcmc: DataTree, names: list[str],
     collection = arviz_plots.PlotCollection.wrap(x, cols=["__variable__"], backend=backend, **kwargs)
     collection.map(arviz_plots.visuals.scatter_xy, "quantiles", x=x, y=y)
     collection.map(arviz_plots.visuals.line_xy, "diagonal", x=y, y=y, color="gray")
-    collection.map(arviz_plots.visuals.labelled_title, "title", subset_info=True)
-    collection.map(arviz_plots.visuals.labelled_x, "xlabel", text="INLA", ignore_aes="all")
-    collection.map(arviz_plots.visuals.labelled_y, "ylabel", text="MCMC", ignore_aes="all")
+    visuals, labeller = arviz_plots.visuals, BaseLabeller()
+    collection.facet_map(visuals.labelled_title, "title", labeller=labeller, subset_info=True, ignore_aes="all")
+    collection.facet_map(visuals.labelled_x, "xlabel", text="INLA", ignore_aes="all")
+    collection.facet_map(visuals.labelled_y, "ylabel", text="MCMC", ignore_aes="all")
     return collection

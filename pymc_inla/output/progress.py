@@ -52,6 +52,8 @@ class FitProgress:
         )
         self.bar.start()
         self.task = self.bar.add_task("", total=1.0)
+        # the clock of the bar counts from the start of the fit, not from its own appearance
+        self.bar.tasks[0].start_time -= time.perf_counter() - self.begin
 
     def __exit__(self, exception_type, exception, traceback):
         if self.bar is not None:

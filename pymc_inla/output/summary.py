@@ -8,6 +8,7 @@ from xarray import DataArray, DataTree
 
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import check_choice, did_you_mean
+from pymc_inla.output.groups import has_group
 from pymc_inla.output.marginals import STATISTICS, draw_statistics
 
 KINDS = ("all", "latent", "hyperparameter", "criteria")
@@ -42,7 +43,7 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     check_choice("kind", kind, KINDS)
     if kind == "criteria":
         return criteria_table(idata)
-    groups = [g for k, g in GROUPS.items() if kind in ("all", k) and g in idata]
+    groups = [g for k, g in GROUPS.items() if kind in ("all", k) and has_group(idata, g)]
     known = {str(name): idata[group][name] for group in groups for name in idata[group].data_vars}
     posterior = idata["posterior"]
     names = list(known) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
@@ -95,7 +96,7 @@ def criteria_table(idata: DataTree) -> pd.DataFrame:
     rows = {
         "log_marginal_likelihood": [attrs["log_marginal_likelihood"], attrs["log_marginal_likelihood_error"], np.nan]
     }
-    if "inla/criteria" in idata:
+    if has_group(idata, "inla/criteria"):
         criteria = idata["inla/criteria"]
         for name in ("dic", "waic"):
             rows[name] = [float(criteria[name]), np.nan, float(criteria[f"{name}_p_eff"])]
