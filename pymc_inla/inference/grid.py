@@ -33,7 +33,7 @@ class Nodes:
     upper: np.ndarray
     z: list[np.ndarray] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    failed: list[Evaluation] = field(default_factory=list)
+    failed: list[np.ndarray] = field(default_factory=list)
 
     def inside(self, z: np.ndarray) -> bool:
         """Whether theta(z) is within the bounds."""
@@ -49,8 +49,17 @@ class Nodes:
             self.z.append(np.array(z, dtype=float))
             self.evaluations.append(evaluation)
         else:
-            self.failed.append(evaluation)
+            self.failed.append(np.array(z, dtype=float))
         return evaluation.log_posterior
+
+    def failures_that_matter(self) -> int:
+        """How many nodes have no value although the density there, extrapolated, is not negligible."""
+        if not self.failed:
+            return 0
+        emulator = Emulator.at(self.points)
+        f = self.values
+        predicted = emulator.predict(emulator.coefficients(f), np.array(self.failed))
+        return int(np.sum(predicted > f.max() - 7.0))
 
     @property
     def points(self) -> np.ndarray:

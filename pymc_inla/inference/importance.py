@@ -116,7 +116,7 @@ def integrate_importance(
     d = len(mode.theta_star)
     proposal = _build_proposal(posterior, modes, lower, upper)
     n_monomials = (d + 1) * (d + 2) // 2
-    per_round = int(min(max(32 * d, 2 * n_monomials, 100), max_points // 2))
+    per_round = int(min(max(20 * d, 2 * n_monomials, 64), max_points // 2))
     per_round = 2 ** int(np.round(np.log2(per_round)))
     rounds = max(2, max_points // per_round)
     z_all, f_all, _ = _evaluate(posterior, mode, proposal.sample(per_round, d, DESIGN_SEED), lower, upper)

@@ -98,9 +98,9 @@ def _grid(posterior, mode, lower, upper, max_points) -> ThetaIntegral:
             "integration='eb'."
         )
     messages = []
-    if nodes.failed:
+    if nodes.failures_that_matter():
         messages.append(
-            f"the inner optimization failed at {len(nodes.failed)} design points of the hyperparameters; "
+            f"the inner optimization failed at {nodes.failures_that_matter()} design points of the hyperparameters; "
             "they were left out and the density there is interpolated"
         )
     result = integrate_grid(

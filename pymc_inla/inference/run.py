@@ -81,7 +81,7 @@ def run_inference(
         choice, start = choose_inner(functions, strategy, start, vb_correct=vb_correct)
     posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
     mode = find_theta_mode(posterior, start, lower, upper)
-    posterior.set_metric(mode.root)
+    posterior.prepare_design(mode.theta_star, mode.root)
 
     clock.stage("integration", 0.2)
     size = functions.n_x + functions.n_eta

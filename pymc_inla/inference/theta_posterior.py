@@ -64,6 +64,7 @@ class ThetaPosterior:
         self.n_newton = 0
         self.center: Any = None
         self.root: np.ndarray | None = None
+        self.strict = False
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -84,7 +85,8 @@ class ThetaPosterior:
         start = WarmStart(known.theta, known.x_star) if known is not None else self._nearest(theta)
         point = self._evaluate(theta, start, gradient)
         value = float(point.log_posterior)
-        usable = np.isfinite(value) and point.status not in (Status.NON_FINITE, Status.NOT_POSITIVE_DEFINITE)
+        tolerated = Status.CONVERGED, Status.MAX_ITERATIONS, Status.LINE_SEARCH_FAILED
+        usable = np.isfinite(value) and point.status in (tolerated[:1] if self.strict else tolerated)
         g = point.gradient
         if g is not None and not np.all(np.isfinite(g)):
             g = None
@@ -103,9 +105,14 @@ class ThetaPosterior:
         """Let later points start from this one."""
         self.center = WarmStart(evaluation.theta, evaluation.x_star)
 
-    def set_metric(self, root: np.ndarray) -> None:
-        """From now on points start from the nearest known one, in coordinates root^-1 theta."""
+    def prepare_design(self, theta_star: np.ndarray, root: np.ndarray) -> None:
+        """From now on points start from the nearest known one, in coordinates root^-1 theta.
+
+        If the inner optimization converged at theta*, values where it did not are no longer taken: they may be lost to
+        rounding (precisions of 1e18) and be anything.
+        """
         self.root = root if len(root) else None
+        self.strict = self(theta_star).status is Status.CONVERGED
 
     def _nearest(self, theta: np.ndarray):
         known = [e for e in self._memory.values() if np.isfinite(e.log_posterior)] if self.root is not None else []
