@@ -55,7 +55,7 @@ def build_lgm(model=None):
         e=np.zeros(0),
         explanations=(
             Explanation("b", "latent", "Normal", 2),
-            Explanation("sigma", "hyperparameter", "Exponential", 1),
+            Explanation("sigma", "hyperparameter", "", 1, "pc.prec"),
         ),
     )
 
