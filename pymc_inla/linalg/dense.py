@@ -174,6 +174,17 @@ class DenseSystem:
         """Cholesky factor of Z'HZ for values on the patterns."""
         if not (np.all(np.isfinite(Q)) and np.all(np.isfinite(A)) and np.all(np.isfinite(W))):
             return DenseFactor(self, Status.NON_FINITE, np.nan, np.empty((0, 0)), A, W)
+        # overflow is reported by the status
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = self.null_space.restrict(self._assemble(Q, A, W))
+        if not np.all(np.isfinite(H)):
+            return DenseFactor(self, Status.NON_FINITE, np.nan, np.empty((0, 0)), A, W)
+        L, info = linalg.lapack.dpotrf(H, lower=1, clean=1) if H.size else (H, 0)
+        if info != 0:
+            return DenseFactor(self, Status.NOT_POSITIVE_DEFINITE, np.nan, L, A, W)
+        return DenseFactor(self, Status.CONVERGED, 2.0 * float(np.sum(np.log(np.diag(L)))), L, A, W)
+
+    def _assemble(self, Q, A, W) -> np.ndarray:
         H = np.zeros((self.n_x, self.n_x))
         H[self.Q_rows, self.Q_pattern.indices] = Q
         for chunk in self.chunks:
@@ -183,13 +194,7 @@ class DenseSystem:
                 H += (A_chunk.T @ (W_matrix @ A_chunk)).toarray()
             else:
                 H += A_chunk.T @ (W_chunk[:, None] * A_chunk if chunk.diagonal else W_chunk @ A_chunk)
-        H = self.null_space.restrict(H)
-        if not np.all(np.isfinite(H)):
-            return DenseFactor(self, Status.NON_FINITE, np.nan, np.empty((0, 0)), A, W)
-        L, info = linalg.lapack.dpotrf(H, lower=1, clean=1) if H.size else (H, 0)
-        if info != 0:
-            return DenseFactor(self, Status.NOT_POSITIVE_DEFINITE, np.nan, L, A, W)
-        return DenseFactor(self, Status.CONVERGED, 2.0 * float(np.sum(np.log(np.diag(L)))), L, A, W)
+        return H
 
     def multiply_A(self, A, x):
         """A x, (n_eta,)"""

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from pymc_inla.linalg.constraints import NullSpace
+from pymc_inla.linalg.finite import all_finite
 from pymc_inla.status import Status
 
 
@@ -136,7 +137,7 @@ def factorize_tail(T: np.ndarray, constraints: SplitConstraints) -> Tail:
     """
     n_S, empty = constraints.null_space.n, np.empty((0, 0))
     failed = {"log_determinant": np.nan, "null_space": constraints.null_space, "L": empty, "L_M": empty, "G": empty}
-    if not np.isfinite(np.sum(np.tril(T))):
+    if not all_finite(np.tril(T)):
         return Tail(Status.NON_FINITE, **failed)
     G, L_M, inner, log_determinant = T[n_S:, :n_S], empty, T, 0.0
     if n_S < len(T) or constraints.null_space.k:
