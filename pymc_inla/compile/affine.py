@@ -63,8 +63,9 @@ class AffineExpression:
         self.n_x = sum(v.size for v in latents)
         symbols = {v.variable for v in latents}
         self.nodes, dependent = [], set(symbols)
+        reached = _reached_by_value(output)
         for node in toposort([output], blockers=symbols):
-            if any(v in dependent for v in _values(node)):
+            if node in reached and any(v in dependent for v in _values(node)):
                 self.nodes.append(node)
                 dependent.update(node.outputs)
         self.dependent = dependent
@@ -101,6 +102,17 @@ class AffineExpression:
             else:
                 affine[node.outputs[0]] = _apply(node, affine, value, self.n_x)
         return affine[self.output]
+
+
+def _reached_by_value(output) -> set:
+    """Nodes whose values matter for the output; the others give it a shape at most."""
+    reached, stack = set(), [output]
+    while stack:
+        node = stack.pop().owner
+        if node is not None and node not in reached:
+            reached.add(node)
+            stack.extend(_values(node))
+    return reached
 
 
 def _numeric(variable) -> bool:
@@ -180,6 +192,8 @@ def _elementwise(node, affine, value, n_x):
         for p, d in zip(parts, dependent, strict=True):
             factor = factor if d else factor * p
         return _scale(parts[dependent.index(True)], factor)
+    if name == "Pow" and dependent == [True, False] and np.all(np.asarray(value[node.inputs[1]]) == 1):
+        return parts[0]  # what differentiating a square leaves
     if name == "TrueDiv" and dependent == [True, False]:
         return _scale(parts[0], 1.0 / np.asarray(parts[1], float))
     if name == "Switch" and dependent[0] is False:
