@@ -15,6 +15,7 @@ from scipy import linalg, sparse
 from pymc_inla.lgm import Pattern
 from pymc_inla.linalg.constraints import NullSpace, Projection
 from pymc_inla.linalg.observations import observation_of_predictor
+from pymc_inla.linalg.products import Products
 from pymc_inla.linalg.system import SelectedInverse
 from pymc_inla.status import Status
 
@@ -196,14 +197,18 @@ class DenseSystem:
                 H += A_chunk.T @ (W_chunk[:, None] * A_chunk if chunk.diagonal else W_chunk @ A_chunk)
         return H
 
+    @cached_property
+    def _products(self) -> Products:
+        return Products(self.Q_pattern, self.A_pattern)
+
     def multiply_A(self, A, x):
         """A x, (n_eta,)"""
-        return self.A_pattern.to_matrix(A) @ x
+        return self._products.multiply_A(A, x)
 
     def multiply_At(self, A, g):
         """A'g, (n_x,)"""
-        return self.A_pattern.to_matrix(A).T @ g
+        return self._products.multiply_At(A, g)
 
     def multiply_Q(self, Q, x):
         """Q x, (n_x,)"""
-        return self.Q_pattern.to_matrix(Q) @ x
+        return self._products.multiply_Q(Q, x)

@@ -61,14 +61,6 @@ class Layout(NamedTuple):
     """position in Q followed by the values of the constraints"""
 
 
-class Rows(NamedTuple):
-    """The part of Layout that the innermost loops need."""
-
-    starts: np.ndarray
-    slot_ptr: np.ndarray
-    slot: np.ndarray
-
-
 @compiled
 def assign_slots(n_tail, n_blocks, b, row_ptr, starts, slot_ptr, code, cross_ptr, cross_col):
     """List the tail unknowns of each group. `code` (nnz,) is -1 - r for entry r of the block, else the tail index.
@@ -117,16 +109,16 @@ def assign_slots(n_tail, n_blocks, b, row_ptr, starts, slot_ptr, code, cross_ptr
 
 
 @compiled
-def residual(k, A, rows, s, b, nj, a, R):
+def residual(k, A, starts, slot_ptr, slot, s, b, nj, a, R):
     """Split row k of A into a (b,) and R = v - s'a (nj,)."""
     for r in range(b):
         a[r] = 0.0
     for j in range(nj):
         R[j] = 0.0
-    first, last = rows.slot_ptr[k], rows.slot_ptr[k + 1]
-    shift = rows.starts[k] - first
+    first, last = slot_ptr[k], slot_ptr[k + 1]
+    shift = starts[k] - first
     for q in range(first, last):
-        c = rows.slot[q]
+        c = slot[q]
         if c < b:
             a[c] = A[q + shift]
         else:
@@ -172,15 +164,15 @@ def invert_block(D, inverse):
 
 
 @compiled
-def add_outer(i, k, w, A, rows, b, D, B):
+def add_outer(i, k, w, A, starts, slot_ptr, slot, b, D, B):
     """D += w a_i a_k', B += w a_i v_k'."""
-    shift_i, shift_k = rows.starts[i] - rows.slot_ptr[i], rows.starts[k] - rows.slot_ptr[k]
-    for q in range(rows.slot_ptr[i], rows.slot_ptr[i + 1]):
-        r = rows.slot[q]
+    shift_i, shift_k = starts[i] - slot_ptr[i], starts[k] - slot_ptr[k]
+    for q in range(slot_ptr[i], slot_ptr[i + 1]):
+        r = slot[q]
         if r < b:
             wa = w * A[q + shift_i]
-            for p in range(rows.slot_ptr[k], rows.slot_ptr[k + 1]):
-                c = rows.slot[p]
+            for p in range(slot_ptr[k], slot_ptr[k + 1]):
+                c = slot[p]
                 if c < b:
                     D[r, c] += wa * A[p + shift_k]
                 else:
@@ -188,16 +180,16 @@ def add_outer(i, k, w, A, rows, b, D, B):
 
 
 @compiled
-def add_to_tail(i, k, w, A, rows, b, J, T):
+def add_to_tail(i, k, w, A, starts, slot_ptr, slot, b, J, T):
     """T += w v_i v_k', in place of its lower triangle; for a pair both (i, k) and (k, i) are to be added."""
-    shift_i, shift_k = rows.starts[i] - rows.slot_ptr[i], rows.starts[k] - rows.slot_ptr[k]
-    for q in range(rows.slot_ptr[i], rows.slot_ptr[i + 1]):
-        if rows.slot[q] >= b:
-            row = J[rows.slot[q] - b]
+    shift_i, shift_k = starts[i] - slot_ptr[i], starts[k] - slot_ptr[k]
+    for q in range(slot_ptr[i], slot_ptr[i + 1]):
+        if slot[q] >= b:
+            row = J[slot[q] - b]
             wv = w * A[q + shift_i]
-            for p in range(rows.slot_ptr[k], rows.slot_ptr[k + 1]):
-                if rows.slot[p] >= b:
-                    column = J[rows.slot[p] - b]
+            for p in range(slot_ptr[k], slot_ptr[k + 1]):
+                if slot[p] >= b:
+                    column = J[slot[p] - b]
                     if column <= row:
                         T[row, column] += wv * A[p + shift_k]
 
@@ -220,53 +212,71 @@ def eliminate(A, W, values, layout, T, D_inverse, s_all):
     float
         Sum of log det D, NaN if a block is not positive definite.
     """
-    n_groups, b = len(layout.row_ptr) - 1, layout.blocks.shape[1]
-    rows, W_position = Rows(layout.starts, layout.slot_ptr, layout.slot), layout.rows
+    # members are read once: each access in a loop would cost a change of its reference count
+    J_all = layout.J
+    J_ptr = layout.J_ptr
+    blocks = layout.blocks
+    cross_local = layout.cross_local
+    cross_ptr = layout.cross_ptr
+    cross_slot = layout.cross_slot
+    cross_source = layout.cross_source
+    n_blocks = layout.n_blocks
+    pair_first = layout.pair_first
+    pair_ptr = layout.pair_ptr
+    pair_second = layout.pair_second
+    pairs = layout.pairs
+    row_ptr = layout.row_ptr
+    rows = layout.rows
+    slot = layout.slot
+    slot_ptr = layout.slot_ptr
+    starts = layout.starts
+    within = layout.within
+    n_groups, b = len(row_ptr) - 1, blocks.shape[1]
     longest = 1
     for g in range(n_groups):
-        longest = max(longest, layout.J_ptr[g + 1] - layout.J_ptr[g])
+        longest = max(longest, J_ptr[g + 1] - J_ptr[g])
     D, Q, a, a2 = np.empty((b, b)), np.empty((b, b)), np.empty(b), np.empty(b)
     B_all, q_all = np.empty(b * longest), np.empty(b * longest)
     R, R2 = np.empty(longest), np.empty(longest)
     t = np.empty((min(longest, CENTERED_UP_TO), min(longest, CENTERED_UP_TO)))
     log_determinant = 0.0
     for g in range(n_groups):
-        J = layout.J[layout.J_ptr[g] : layout.J_ptr[g + 1]]
+        J = J_all[J_ptr[g] : J_ptr[g + 1]]
         nj = len(J)
-        first, last = layout.row_ptr[g], layout.row_ptr[g + 1]
-        first_pair, last_pair = layout.pair_ptr[g], layout.pair_ptr[g + 1]
-        local = g < layout.n_blocks
+        first, last = row_ptr[g], row_ptr[g + 1]
+        first_pair, last_pair = pair_ptr[g], pair_ptr[g + 1]
+        local = g < n_blocks
         centered = local and nj <= CENTERED_UP_TO
         if not centered:
             for k in range(first, last):
-                add_to_tail(k, k, W[W_position[k]], A, rows, b, J, T)
+                add_to_tail(k, k, W[rows[k]], A, starts, slot_ptr, slot, b, J, T)
             for k in range(first_pair, last_pair):
-                w, i, l = W[layout.pairs[k]], layout.pair_first[k], layout.pair_second[k]
-                add_to_tail(i, l, w, A, rows, b, J, T)
-                add_to_tail(l, i, w, A, rows, b, J, T)
+                w, i, l = W[pairs[k]], pair_first[k], pair_second[k]
+                add_to_tail(i, l, w, A, starts, slot_ptr, slot, b, J, T)
+                add_to_tail(l, i, w, A, starts, slot_ptr, slot, b, J, T)
         if not local:
             continue
         # blocks of H
         q, B = q_all[: b * nj].reshape(b, nj), B_all[: b * nj].reshape(b, nj)
         q[:] = 0.0
-        for k in range(layout.cross_ptr[g], layout.cross_ptr[g + 1]):
-            q[layout.cross_local[k], layout.cross_slot[k] - b] += values[layout.cross_source[k]]
+        for k in range(cross_ptr[g], cross_ptr[g + 1]):
+            q[cross_local[k], cross_slot[k] - b] += values[cross_source[k]]
         B[:] = q
         for r in range(b):
             for c in range(b):
-                p = layout.within[g, r, c]
+                p = within[g, r, c]
                 Q[r, c] = values[p] if p >= 0 else 0.0
                 D[r, c] = Q[r, c]
         for k in range(first, last):
-            add_outer(k, k, W[W_position[k]], A, rows, b, D, B)
+            add_outer(k, k, W[rows[k]], A, starts, slot_ptr, slot, b, D, B)
         for k in range(first_pair, last_pair):
-            w, i, l = W[layout.pairs[k]], layout.pair_first[k], layout.pair_second[k]
-            add_outer(i, l, w, A, rows, b, D, B)
-            add_outer(l, i, w, A, rows, b, D, B)
+            w, i, l = W[pairs[k]], pair_first[k], pair_second[k]
+            add_outer(i, l, w, A, starts, slot_ptr, slot, b, D, B)
+            add_outer(l, i, w, A, starts, slot_ptr, slot, b, D, B)
         log_determinant += invert_block(D, D_inverse[g])
         if np.isnan(log_determinant):
             return np.nan
-        s = s_all[b * layout.J_ptr[g] : b * layout.J_ptr[g + 1]].reshape(b, nj)
+        s = s_all[b * J_ptr[g] : b * J_ptr[g + 1]].reshape(b, nj)
         for r in range(b):
             for j in range(nj):
                 total = 0.0
@@ -292,16 +302,16 @@ def eliminate(A, W, values, layout, T, D_inverse, s_all):
                         total += s[r, j] * Q[r, c] * s[c, k]
                 t[j, k] = total
         for k in range(first, last):
-            residual(k, A, rows, s, b, nj, a, R)
-            w = W[W_position[k]]
+            residual(k, A, starts, slot_ptr, slot, s, b, nj, a, R)
+            w = W[rows[k]]
             for j in range(nj):
                 wr = w * R[j]
                 for l in range(j + 1):
                     t[j, l] += wr * R[l]
         for k in range(first_pair, last_pair):
-            w = W[layout.pairs[k]]
-            residual(layout.pair_first[k], A, rows, s, b, nj, a, R)
-            residual(layout.pair_second[k], A, rows, s, b, nj, a2, R2)
+            w = W[pairs[k]]
+            residual(pair_first[k], A, starts, slot_ptr, slot, s, b, nj, a, R)
+            residual(pair_second[k], A, starts, slot_ptr, slot, s, b, nj, a2, R2)
             for j in range(nj):
                 for l in range(j + 1):
                     t[j, l] += w * (R[j] * R2[l] + R2[j] * R[l])
@@ -340,54 +350,55 @@ def expand_from_tail(y, layout, s_all, x):
 
 
 @compiled
-def row_of_AS(i, A, rows, s, D_inverse, K, U, b, nj, a, R, AS):
-    """Row i of A S on the slots of its group: (a'D^-1 - t's', t) with t = K R. Leaves a and R of the row as well."""
-    residual(i, A, rows, s, b, nj, a, R)
+def row_of_AS(i, A, starts, slot_ptr, slot, s, D_inverse, K, U, b, nj, a, R, u, t):
+    """Row i of A S on its group: t = K R on the tail and u = D^-1 a - s t on the block. Leaves a and R as well."""
+    residual(i, A, starts, slot_ptr, slot, s, b, nj, a, R)
     for j in range(nj):
-        AS[b + j] = 0.0
+        t[j] = 0.0
     if nj <= CENTERED_UP_TO:
         for k in range(nj):
             for j in range(nj):
-                AS[b + j] += R[k] * K[k, j]
+                t[j] += R[k] * K[k, j]
     else:  # the same, from the few entries of v
-        shift = rows.starts[i] - rows.slot_ptr[i]
-        for q in range(rows.slot_ptr[i], rows.slot_ptr[i + 1]):
-            k = rows.slot[q] - b
+        shift = starts[i] - slot_ptr[i]
+        for q in range(slot_ptr[i], slot_ptr[i + 1]):
+            k = slot[q] - b
             if k >= 0:
                 for j in range(nj):
-                    AS[b + j] += A[q + shift] * K[k, j]
+                    t[j] += A[q + shift] * K[k, j]
         for r in range(b):
             for j in range(nj):
-                AS[b + j] -= a[r] * U[r, j]
+                t[j] -= a[r] * U[r, j]
     for r in range(b):
         total = 0.0
         for c in range(b):
             total += a[c] * D_inverse[c, r]
         for j in range(nj):
-            total -= AS[b + j] * s[r, j]
-        AS[r] = total
+            total -= t[j] * s[r, j]
+        u[r] = total
 
 
 @compiled
-def covariance_of_rows(AS, a, R, s, b, nj):
-    """(A S A') of two rows from the first's row of A S and the second's a, R: AS_l a + AS_J (R + s'a)."""
+def covariance_of_rows(u, t, a, R, s, b, nj):
+    """(A S A') of two rows from the first's row of A S and the second's a, R: u'a + t'(R + s'a)."""
     total = 0.0
     for j in range(nj):
-        total += AS[b + j] * R[j]
+        total += t[j] * R[j]
     for r in range(b):
-        inner = AS[r]
+        inner = u[r]
         for j in range(nj):
-            inner += AS[b + j] * s[r, j]
+            inner += t[j] * s[r, j]
         total += inner * a[r]
     return total
 
 
 @compiled
-def add_row(k, w, AS, rows, A_out):
+def add_row(k, w, u, t, b, starts, slot_ptr, slot, A_out):
     """Add w times a row of A S to the pattern of row k of A."""
-    shift = rows.starts[k] - rows.slot_ptr[k]
-    for q in range(rows.slot_ptr[k], rows.slot_ptr[k + 1]):
-        A_out[q + shift] += w * AS[rows.slot[q]]
+    shift = starts[k] - slot_ptr[k]
+    for q in range(slot_ptr[k], slot_ptr[k + 1]):
+        c = slot[q]
+        A_out[q + shift] += w * (u[c] if c < b else t[c - b])
 
 
 @compiled
@@ -395,19 +406,37 @@ def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out,
     """Entries of S for every group, given the inverse of the tail (P, P). Fills the last four arrays (A_out starts at
     zero); entries of Q between shared latents are not touched. Entries of Q between block and tail are filled on the
     block's rows."""
-    n_groups, b = len(layout.row_ptr) - 1, layout.blocks.shape[1]
-    rows, W_position = Rows(layout.starts, layout.slot_ptr, layout.slot), layout.rows
+    # members are read once: each access in a loop would cost a change of its reference count
+    J_all = layout.J
+    J_ptr = layout.J_ptr
+    blocks = layout.blocks
+    cross_local = layout.cross_local
+    cross_ptr = layout.cross_ptr
+    cross_slot = layout.cross_slot
+    cross_source = layout.cross_source
+    n_blocks = layout.n_blocks
+    pair_first = layout.pair_first
+    pair_ptr = layout.pair_ptr
+    pair_second = layout.pair_second
+    pairs = layout.pairs
+    row_ptr = layout.row_ptr
+    rows = layout.rows
+    slot = layout.slot
+    slot_ptr = layout.slot_ptr
+    starts = layout.starts
+    within = layout.within
+    n_groups, b = len(row_ptr) - 1, blocks.shape[1]
     longest = 1
     for g in range(n_groups):
-        longest = max(longest, layout.J_ptr[g + 1] - layout.J_ptr[g])
+        longest = max(longest, J_ptr[g + 1] - J_ptr[g])
     a, a2, R, R2 = np.empty(b), np.empty(b), np.empty(longest), np.empty(longest)
-    AS, AS2 = np.empty(b + longest), np.empty(b + longest)
+    u, u2, t, t2 = np.empty(b), np.empty(b), np.empty(longest), np.empty(longest)
     K_all, U_all = np.empty(longest * longest), np.empty(b * longest)
     nothing, no_inverse = np.zeros((b, longest)), np.zeros((b, b))
     for g in range(n_groups):
-        J = layout.J[layout.J_ptr[g] : layout.J_ptr[g + 1]]
+        J = J_all[J_ptr[g] : J_ptr[g + 1]]
         nj = len(J)
-        local = g < layout.n_blocks
+        local = g < n_blocks
         K, U = K_all[: nj * nj].reshape(nj, nj), U_all[: b * nj].reshape(b, nj)
         for j in range(nj):
             for k in range(nj):
@@ -415,7 +444,7 @@ def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out,
         s, inverse = nothing, no_inverse
         U[:] = 0.0
         if local:
-            s = s_all[b * layout.J_ptr[g] : b * layout.J_ptr[g + 1]].reshape(b, nj)
+            s = s_all[b * J_ptr[g] : b * J_ptr[g + 1]].reshape(b, nj)
             inverse = D_inverse[g]
             for r in range(b):
                 for k in range(nj):
@@ -426,21 +455,21 @@ def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out,
                     total = inverse[r, c]
                     for j in range(nj):
                         total += U[r, j] * s[c, j]
-                    if layout.within[g, r, c] >= 0:
-                        Q_out[layout.within[g, r, c]] = total
+                    if within[g, r, c] >= 0:
+                        Q_out[within[g, r, c]] = total
                     if r == c:
-                        diagonal[layout.blocks[g, r]] = total
-            for k in range(layout.cross_ptr[g], layout.cross_ptr[g + 1]):
-                if layout.cross_source[k] < n_Q:
-                    Q_out[layout.cross_source[k]] = -U[layout.cross_local[k], layout.cross_slot[k] - b]
-        for k in range(layout.row_ptr[g], layout.row_ptr[g + 1]):
-            row_of_AS(k, A, rows, s, inverse, K, U, b, nj, a, R, AS)
-            W_out[W_position[k]] = covariance_of_rows(AS, a, R, s, b, nj)
-            add_row(k, W[W_position[k]], AS, rows, A_out)
-        for k in range(layout.pair_ptr[g], layout.pair_ptr[g + 1]):
-            i, l, w = layout.pair_first[k], layout.pair_second[k], W[layout.pairs[k]]
-            row_of_AS(i, A, rows, s, inverse, K, U, b, nj, a, R, AS)
-            row_of_AS(l, A, rows, s, inverse, K, U, b, nj, a2, R2, AS2)
-            W_out[layout.pairs[k]] = covariance_of_rows(AS, a2, R2, s, b, nj)
-            add_row(i, w, AS2, rows, A_out)
-            add_row(l, w, AS, rows, A_out)
+                        diagonal[blocks[g, r]] = total
+            for k in range(cross_ptr[g], cross_ptr[g + 1]):
+                if cross_source[k] < n_Q:
+                    Q_out[cross_source[k]] = -U[cross_local[k], cross_slot[k] - b]
+        for k in range(row_ptr[g], row_ptr[g + 1]):
+            row_of_AS(k, A, starts, slot_ptr, slot, s, inverse, K, U, b, nj, a, R, u, t)
+            W_out[rows[k]] = covariance_of_rows(u, t, a, R, s, b, nj)
+            add_row(k, W[rows[k]], u, t, b, starts, slot_ptr, slot, A_out)
+        for k in range(pair_ptr[g], pair_ptr[g + 1]):
+            i, l, w = pair_first[k], pair_second[k], W[pairs[k]]
+            row_of_AS(i, A, starts, slot_ptr, slot, s, inverse, K, U, b, nj, a, R, u, t)
+            row_of_AS(l, A, starts, slot_ptr, slot, s, inverse, K, U, b, nj, a2, R2, u2, t2)
+            W_out[pairs[k]] = covariance_of_rows(u, t, a2, R2, s, b, nj)
+            add_row(i, w, u2, t2, b, starts, slot_ptr, slot, A_out)
+            add_row(l, w, u, t, b, starts, slot_ptr, slot, A_out)
