@@ -17,6 +17,8 @@ from pymc_inla.status import Status
 
 GAIN_TOLERANCE = 1e-5
 """Predicted gain in log density below which the search stops: 0.005 sd away from the mode."""
+DIFFERENCE_STEP = 0.05
+"""Step of the differences for the Hessian, in sd."""
 MAX_STEP = 2.0
 """Longest first step in one coordinate of theta, which are logarithms and logits most of the time."""
 
@@ -68,46 +70,56 @@ def find_theta_mode(
         only = _require_finite(posterior(theta, gradient=False))
         return ThetaMode(theta, np.zeros((0, 0)), only.log_posterior, only.status, 0)
     current = _finite_start(posterior, theta, lower, upper)
+    B, n_iterations = None, 0
+    for _ in range(4):
+        current, B, status, n = _climb(posterior, current, B, lower, upper, max_iterations)
+        n_iterations += n
+        root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
+        root = _within_bounds(root, lower, upper)
+        # Curvature that the search did not meet on its way (a coordinate on another scale) can hide a gain.
+        if status is not Status.CONVERGED or 0.5 * np.sum((root.T @ current.gradient) ** 2) < 1e-3:
+            break
+        B = root @ root.T
+    if status is Status.CONVERGED and not hessian_ok:
+        status = Status.NOT_POSITIVE_DEFINITE
+    return ThetaMode(current.theta, root, current.log_posterior, status, n_iterations)
+
+
+def _climb(posterior, current: Evaluation, B: np.ndarray | None, lower, upper, max_iterations: int):
+    """BFGS from `current` with inverse Hessian B (None: not known yet).
+
+    Returns
+    -------
+    (Evaluation, B, Status, iterations)
+    """
     posterior.set_center(current)
-    B = np.zeros((d, d))  # inverse Hessian of -log p, empty until the first pair of gradients
-    have_curvature, status = False, Status.MAX_ITERATIONS
-    for iteration in range(1, max_iterations + 1):  # noqa: B007
+    d = len(current.theta)
+    for iteration in range(max_iterations):
         g = current.gradient
-        at_lower, at_upper = current.theta <= lower, current.theta >= upper
-        blocked = (at_lower & (g < 0)) | (at_upper & (g > 0))
-        free = ~blocked
-        if not free.any():
-            status = Status.BOUNDARY
-            break
-        direction = np.where(free, (B @ np.where(free, g, 0.0)) if have_curvature else g, 0.0)
-        if direction @ g <= 0:
-            direction = np.where(free, g, 0.0)
+        blocked = ((current.theta <= lower) & (g < 0)) | ((current.theta >= upper) & (g > 0))
+        at_end = Status.BOUNDARY if blocked.any() else Status.CONVERGED
+        g_free = np.where(blocked, 0.0, g)
+        if np.max(np.abs(g_free)) < 1e-10:
+            return current, B, at_end, iteration
+        direction = g_free if B is None else np.where(blocked, 0.0, B @ g_free)
         gain = direction @ g
-        if have_curvature and 0.5 * gain < GAIN_TOLERANCE:
-            status = Status.BOUNDARY if blocked.any() else Status.CONVERGED
-            break
-        if np.max(np.abs(np.where(free, g, 0.0))) < 1e-10:
-            status = Status.BOUNDARY if blocked.any() else Status.CONVERGED
-            break
+        if gain <= 0:
+            direction, gain = g_free, g_free @ g
+        if B is not None and 0.5 * gain < GAIN_TOLERANCE:
+            return current, B, at_end, iteration
         longest = np.max(np.abs(direction))
-        limit = MAX_STEP if have_curvature else 1.0
-        if not have_curvature or longest > limit * max(1.0, np.max(np.abs(_scale(B)))):
-            direction = direction * (min(1.0, limit * max(1.0, np.max(np.abs(_scale(B)))) / longest))
-        step = _line_search(posterior, current, direction, lower, upper)
+        limit = 1.0 if B is None else MAX_STEP * max(1.0, np.max(_scale(B)))
+        step = _line_search(posterior, current, direction * min(1.0, limit / longest), lower, upper)
         if step is None:
-            status = Status.CONVERGED if have_curvature and 0.5 * gain < 1e-3 else Status.LINE_SEARCH_FAILED
-            break
+            small = B is not None and 0.5 * gain < 1e-3
+            return current, B, at_end if small else Status.LINE_SEARCH_FAILED, iteration
         s, q = step.theta - current.theta, current.gradient - step.gradient
         sq = s @ q
         if sq > 1e-10 * np.sqrt((s @ s) * (q @ q)):
-            B = _bfgs(B if have_curvature else np.eye(d) * sq / (q @ q), s, q, sq)
-            have_curvature = True
+            B = _bfgs(np.eye(d) * sq / (q @ q) if B is None else B, s, q, sq)
         current = step
         posterior.set_center(current)
-    root, hessian_ok = _local_root(posterior, current, B if have_curvature else np.eye(d), lower, upper)
-    if status is Status.CONVERGED and not hessian_ok:
-        status = Status.NOT_POSITIVE_DEFINITE
-    return ThetaMode(current.theta, root, current.log_posterior, status, iteration)
+    return current, B, Status.MAX_ITERATIONS, max_iterations
 
 
 def _scale(B: np.ndarray) -> np.ndarray:
@@ -174,26 +186,37 @@ def _local_root(posterior, current: Evaluation, B: np.ndarray, lower, upper) -> 
     d = len(current.theta)
     values, vectors = np.linalg.eigh((B + B.T) / 2)
     axes = vectors * np.sqrt(np.maximum(values, 1e-12 * max(values.max(), 1e-12)))
-    H = np.zeros((d, d))
-    step = 0.05
-    for j in range(d):
-        h = step * axes[:, j]
-        ends = [np.clip(current.theta + sign * h, lower, upper) for sign in (1.0, -1.0)]
-        up, down = (posterior(end, gradient=True) for end in ends)
-        if up.gradient is None or down.gradient is None:
+    for _ in range(6):
+        changes = [_gradient_change(posterior, current, axes[:, j], lower, upper) for j in range(d)]
+        if any(change is None for change in changes):
             return _positive_root(B), False
-        width = np.linalg.norm(ends[0] - ends[1]) / max(np.linalg.norm(axes[:, j]), 1e-300)
-        if width == 0:
-            return _positive_root(B), False
-        H[j] = -(up.gradient - down.gradient) @ axes / width  # in coordinates theta = theta* + axes z
-    H = (H + H.T) / 2
-    curvature, rotation = np.linalg.eigh(H)
-    if not np.all(np.isfinite(curvature)) or curvature.min() <= 1e-4:
-        # Directions without curvature keep the scale of B; the others take their own.
-        ok = np.isfinite(curvature) & (curvature > 1e-4)
-        curvature = np.where(ok, curvature, 1.0)
-        return _sorted_root(axes @ rotation / np.sqrt(curvature)), False
-    return _sorted_root(axes @ rotation / np.sqrt(curvature)), True
+        H = np.array(changes) @ axes  # in coordinates theta = theta* + axes z
+        curvature, rotation = np.linalg.eigh((H + H.T) / 2)
+        if curvature.min() < -0.2 or (curvature.min() > 0.1 and curvature.max() < 10.0):
+            break
+        # Differences over a step far from the scale of an axis are noise, or not local: let it take its own scale.
+        axes = axes @ rotation * np.clip(1.0 / np.sqrt(np.maximum(curvature, 1e-4)), 0.02, 100.0)
+    # Directions without curvature keep the scale they have; the others take their own.
+    positive = curvature > 1e-4
+    root = axes @ rotation / np.sqrt(np.where(positive, curvature, 1.0))
+    return _sorted_root(root), bool(positive.all())
+
+
+def _within_bounds(root: np.ndarray, lower, upper) -> np.ndarray:
+    """Axes shortened to a tenth of the search region, for densities that are flat at the mode."""
+    with np.errstate(divide="ignore"):
+        excess = np.max(np.abs(root) * (10.0 / (upper - lower))[:, None], axis=0)
+    return root / np.maximum(excess, 1.0)
+
+
+def _gradient_change(posterior, current: Evaluation, axis: np.ndarray, lower, upper) -> np.ndarray | None:
+    """Minus the derivative of the gradient along `axis`, (d,), by central differences."""
+    ends = [np.clip(current.theta + sign * DIFFERENCE_STEP * axis, lower, upper) for sign in (1.0, -1.0)]
+    up, down = (posterior(end, gradient=True) for end in ends)
+    width = np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm(axis)
+    if up.gradient is None or down.gradient is None or width == 0:
+        return None
+    return -(up.gradient - down.gradient) / width
 
 
 def _positive_root(B: np.ndarray) -> np.ndarray:

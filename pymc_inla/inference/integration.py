@@ -141,23 +141,33 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     modes = [mode]
     for j in range(d):
         for sign in (1.0, -1.0):
-            for distance in (4.0, 8.0):
-                z = sign * distance * (np.arange(d) == j)
-                theta = mode.to_theta(z)
-                if np.any(theta < lower) or np.any(theta > upper):
-                    break
-                here = posterior(theta, gradient=True, keep=False)
-                if here.gradient is None or here.log_posterior < mode.log_posterior - 60.0:
-                    break
-                rising = sign * (here.gradient @ mode.root[:, j]) > 0.05
-                if rising:
-                    center = posterior.center
-                    other = find_theta_mode(posterior, theta, lower, upper, max_iterations=25)
-                    posterior.center = center
-                    if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
-                        modes.append(other)
-                    break
+            start = _rise(posterior, mode, sign * (np.arange(d) == j), lower, upper)
+            if start is None:
+                continue
+            center = posterior.center
+            other = find_theta_mode(posterior, start, lower, upper, max_iterations=25)
+            posterior.center = center
+            if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
+                modes.append(other)
     return sorted(modes, key=lambda m: -m.log_posterior)
+
+
+def _rise(posterior: ThetaPosterior, mode: ThetaMode, direction: np.ndarray, lower, upper) -> np.ndarray | None:
+    """A point from which to search another mode: where, 4 and 8 sd away, the density rises or is not log-concave."""
+    before = mode.log_posterior
+    for distance in (4.0, 8.0):
+        theta = mode.to_theta(distance * direction)
+        if np.any(theta < lower) or np.any(theta > upper):
+            return None
+        here = posterior(theta, gradient=True, keep=False)
+        if here.gradient is None or here.log_posterior < mode.log_posterior - 60.0:
+            return None
+        if direction @ (mode.root.T @ here.gradient) > 0.05:
+            return theta
+        if distance > 4.0 and before < 0.5 * (mode.log_posterior + here.log_posterior) - 0.5:
+            return theta
+        before = here.log_posterior
+    return None
 
 
 def _is_new(other: ThetaMode, modes: list[ThetaMode]) -> bool:

@@ -1,0 +1,294 @@
+"""Integration over theta against dense brute-force quadrature and closed forms of known densities."""
+
+import numpy as np
+import pytest
+from outer_models import KnownDensity
+from scipy.special import digamma, gammaln, polygamma
+from scipy.stats import gamma
+
+from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
+from pymc_inla.inference.ccd import fractional_factorial
+from pymc_inla.inference.density import draw_theta, theta_marginals
+from pymc_inla.inference.emulator import Emulator
+from pymc_inla.inference.hyper_mode import find_theta_mode
+from pymc_inla.inference.integration import check_integration, integrate_theta
+from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.lgm import QUANTILES
+from pymc_inla.status import Status
+
+
+def integrate(f, d, start=None, method="auto", bound=60.0, max_points=400):
+    posterior = ThetaPosterior(KnownDensity(f))
+    lower, upper = np.full(d, -bound), np.full(d, bound)
+    mode = find_theta_mode(posterior, np.zeros(d) if start is None else np.array(start, float), lower, upper)
+    posterior.prepare_design(mode.theta_star, mode.root)
+    return posterior, integrate_theta(posterior, mode, lower, upper, method=method, max_points=max_points)
+
+
+def brute_force(f, low, high, n):
+    """Mean, sd, quantiles of every component and the log integral, on a dense grid."""
+    axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    values = np.apply_along_axis(f, -1, points)
+    w = np.exp(values - values.max())
+    log_integral = np.log(w.sum()) + values.max() + sum(np.log(a[1] - a[0]) for a in axes)
+    w /= w.sum()
+    out = []
+    for j, a in enumerate(axes):
+        p = w.sum(tuple(k for k in range(len(axes)) if k != j))
+        mean = p @ a
+        out.append((mean, np.sqrt(p @ (a - mean) ** 2), np.interp(QUANTILES, np.cumsum(p) - p / 2, a)))
+    return out, log_integral
+
+
+def log_gamma(t):
+    return 2 * t[0] - np.exp(t[0])
+
+
+def bimodal(t):
+    return np.logaddexp(
+        np.log(0.6 / 0.4) - 0.5 * ((t[0] - 1) / 0.4) ** 2, np.log(0.4 / 0.8) - 0.5 * ((t[0] - 6) / 0.8) ** 2
+    )
+
+
+def plateau(t):
+    # log tau with a variance near zero: flat likelihood to the right, cut by the prior loggamma(1, 5e-5)
+    return 0.05 * t[0] - 5e-5 * np.exp(t[0]) - 6 * np.log1p(np.exp(-(t[0] - 2)))
+
+
+def half_normal_at_zero(t):
+    # log sigma with no information about sigma: an exponential tail to the left
+    return t[0] - 4.5 * np.exp(2 * t[0])
+
+
+ONE = {
+    "gaussian": (lambda t: -0.5 * ((t[0] - 3) / 0.2) ** 2, 1, 5),
+    "log gamma": (log_gamma, -18, 5),
+    "bimodal": (bimodal, -5, 14),
+    "plateau": (plateau, -15, 14),
+    "variance at zero": (half_normal_at_zero, -35, 3),
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_one_hyperparameter(name):
+    f, low, high = ONE[name]
+    posterior, result = integrate(f, 1)
+    ((mean, sd, quantiles),), log_integral = brute_force(f, [low], [high], 200001)
+    marginal = theta_marginals(result.density)
+    # The promise: no reported quantile off by more than 0.01 posterior sd.
+    assert np.max(np.abs(marginal.quantiles[0] - quantiles)) < 0.01 * sd
+    assert abs(marginal.mean[0] - mean) < 0.005 * sd
+    assert abs(marginal.sd[0] / sd - 1) < 0.005
+    assert abs(result.log_marginal_likelihood - log_integral) < 2e-3
+    assert posterior.n_evaluations <= 60
+    # weights of the nodes reproduce the mean
+    nodes = np.array([e.theta[0] for e in result.nodes])
+    assert result.weights.min() >= 0 and abs(result.weights.sum() - 1) < 1e-12
+    assert abs(result.weights @ nodes - mean) < 0.02 * sd
+
+
+@pytest.mark.parametrize("name", ["log gamma", "bimodal", "plateau"])
+def test_error_estimate_bounds_the_error(name):
+    f, low, high = ONE[name]
+    _, result = integrate(f, 1)
+    ((_, sd, quantiles),), log_integral = brute_force(f, [low], [high], 200001)
+    error = np.max(np.abs(theta_marginals(result.density).quantiles[0] - quantiles)) / sd
+    # the fine grid itself contributes about 1e-4 sd
+    assert error < 3 * result.outer_change + 1e-3
+    assert abs(result.log_marginal_likelihood - log_integral) < 3 * result.log_marginal_likelihood_error + 1e-4
+
+
+def test_marginal_density_is_the_density():
+    _, result = integrate(log_gamma, 1)
+    marginal = theta_marginals(result.density)
+    exact = np.exp(2 * marginal.grid[0] - np.exp(marginal.grid[0]))
+    assert np.max(np.abs(marginal.density[0] - exact)) < 2e-3
+    assert abs(marginal.mode[0] - np.log(2)) < 0.01
+
+
+def banana(t):
+    return -0.5 * t[0] ** 2 - 0.5 * ((t[1] - 0.4 * t[0] ** 2) / 0.5) ** 2
+
+
+def two_modes(t):
+    a = np.log(0.6) - 0.5 * ((t[0] - 1) / 0.4) ** 2 - 0.5 * (t[1] / 0.5) ** 2
+    b = np.log(0.4) - 0.5 * ((t[0] - 4) / 0.6) ** 2 - 0.5 * ((t[1] - 2) / 0.5) ** 2
+    return np.logaddexp(a, b)
+
+
+def plateau_and_normal(t):
+    return plateau(t) - 0.5 * (t[1] - 0.2 * t[0]) ** 2
+
+
+def independent_log_gammas(t):
+    return 2 * t[0] - np.exp(t[0]) + t[1] - np.exp(t[1])
+
+
+TWO = {
+    # the banana is the least Gaussian shape; 0.03 sd is what outer_change reports for it
+    "banana": (banana, (-5, -3), (5, 11), 0.03),
+    "two modes": (two_modes, (-1, -2.5), (7, 5), 0.015),
+    "plateau": (plateau_and_normal, (-8, -6), (14, 8), 0.015),
+    "skewed": (independent_log_gammas, (-10, -16), (4, 4), 0.015),
+}
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_two_hyperparameters(name):
+    f, low, high, tolerance = TWO[name]
+    posterior, result = integrate(f, 2)
+    truth, log_integral = brute_force(f, low, high, 301)
+    marginal = theta_marginals(result.density)
+    for j, (mean, sd, quantiles) in enumerate(truth):
+        # a quantile in the valley between two modes is ill-determined: compare probabilities there
+        density_at = np.interp(quantiles, marginal.grid[j], marginal.density[j])
+        assert np.max(np.abs(marginal.quantiles[j] - quantiles) * density_at) < tolerance
+        assert abs(marginal.mean[j] - mean) < 0.01 * sd
+        assert abs(marginal.sd[j] / sd - 1) < 0.015
+    assert abs(result.log_marginal_likelihood - log_integral) < 0.005
+    assert posterior.n_evaluations <= 250
+
+
+def test_gaussian_in_two_dimensions_needs_few_points():
+    covariance = 0.1 * np.array([[1.0, 0.8], [0.8, 1.0]])
+    P = np.linalg.inv(covariance)
+    _, result = integrate(lambda t: -0.5 * t @ P @ t, 2)
+    # the polynomial part of the interpolant is exact, so the only error is that of the cut tails (2e-6 of the mass)
+    assert abs(result.log_marginal_likelihood - 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]) < 1e-4
+    assert len(result.nodes) < 60
+
+
+@pytest.mark.parametrize("d, tolerance", [(3, 0.04), (5, 0.05), (10, 0.12)])
+def test_many_hyperparameters(d, tolerance):
+    """Independent log gammas of shapes 1..d: skewness from -1.1 up."""
+    a = 1.0 + np.arange(d)
+    _, result = integrate(lambda t: np.sum(a * t - a * np.exp(t)), d, max_points=400 if d <= 5 else 768)
+    assert result.method == "importance"
+    mean, sd = digamma(a) - np.log(a), np.sqrt(polygamma(1, a))
+    marginal = theta_marginals(result.density)
+    assert np.max(np.abs(marginal.mean - mean) / sd) < tolerance
+    assert np.max(np.abs(marginal.sd / sd - 1)) < tolerance
+    for j in range(d):
+        truth = np.log(gamma(a[j]).ppf(QUANTILES) / a[j])
+        probability = gamma(a[j]).cdf(a[j] * np.exp(marginal.quantiles[j]))
+        assert np.max(np.abs(probability - np.array(QUANTILES))) < 0.04, truth
+    log_integral = np.sum(gammaln(a) - a * np.log(a))
+    assert abs(result.log_marginal_likelihood - log_integral) < 4 * result.log_marginal_likelihood_error
+    assert result.log_marginal_likelihood_error < 0.15
+    assert result.k_hat < 0.7
+
+
+def test_two_separated_modes_in_three_dimensions():
+    _, result = integrate(lambda t: two_modes(t[:2]) - 0.5 * t[2] ** 2, 3)
+    ((mean, sd, _), _), log_integral = brute_force(two_modes, (-1, -2.5), (7, 5), 301)
+    marginal = theta_marginals(result.density)
+    # 2 modes share about 130 points: a few percent of the mass may be on the wrong side
+    assert abs(marginal.mean[0] - mean) < 0.08 * sd
+    assert abs(marginal.sd[0] / sd - 1) < 0.05
+    assert abs(result.log_marginal_likelihood - log_integral - 0.5 * np.log(2 * np.pi)) < 0.15
+
+
+def test_ccd_and_eb():
+    f = lambda t: -0.5 * t @ t - 3.0  # noqa: E731
+    _, ccd = integrate(f, 3, method="ccd")
+    assert ccd.method == "ccd" and len(ccd.nodes) == 15
+    nodes = np.array([e.theta for e in ccd.nodes])
+    # weights integrate z'z exactly for a Gaussian
+    assert abs(ccd.weights @ (nodes**2).sum(1) - 3) < 1e-6
+    assert abs(ccd.log_marginal_likelihood - (-3 + 1.5 * np.log(2 * np.pi))) < 1e-6
+    _, eb = integrate(f, 3, method="eb")
+    assert len(eb.nodes) == 1 and abs(eb.log_marginal_likelihood - (-3 + 1.5 * np.log(2 * np.pi))) < 1e-6
+
+
+@pytest.mark.parametrize("d", [3, 5, 8, 13])
+def test_fractional_factorial_has_resolution_five(d):
+    X = fractional_factorial(d)
+    pairs = [X[:, i] * X[:, j] for i in range(d) for j in range(i)]
+    columns = np.column_stack([np.ones(len(X)), X, *pairs])
+    gram = columns.T @ columns
+    assert np.array_equal(gram, len(X) * np.eye(columns.shape[1]))
+
+
+def test_no_hyperparameters():
+    _, result = integrate(lambda t: -7.5, 0)
+    assert result.log_marginal_likelihood == -7.5 and result.outer_change == 0
+    assert theta_marginals(result.density).mean.shape == (0,)
+    assert draw_theta(result.density, 5, np.random.default_rng(0)).shape == (5, 0)
+
+
+def test_draws_follow_the_density():
+    _, result = integrate(bimodal, 1)
+    draws = np.sort(draw_theta(result.density, 4000, np.random.default_rng(3))[:, 0])
+    grid = np.linspace(-5, 14, 20001)
+    cdf = np.cumsum(np.exp([bimodal([t]) for t in grid]))
+    exact = np.interp(draws, grid, cdf / cdf[-1])
+    # systematic resampling: far closer than the 0.02 of independent draws
+    assert np.max(np.abs(exact - (np.arange(4000) + 0.5) / 4000)) < 0.003
+
+
+def test_results_do_not_depend_on_the_start():
+    _, a = integrate(log_gamma, 1, start=[-2.0])
+    _, b = integrate(log_gamma, 1, start=[2.0])
+    ma, mb = theta_marginals(a.density), theta_marginals(b.density)
+    assert np.max(np.abs(ma.quantiles - mb.quantiles)) < 0.01
+
+
+def test_flat_density_is_improper():
+    with pytest.raises(ImproperPosteriorError, match="does not decay"):
+        integrate(lambda t: -np.log1p(np.exp(-t[0])), 1, bound=20.0)
+
+
+def test_mode_statuses():
+    posterior = ThetaPosterior(KnownDensity(lambda t: 3.0 * t[0] - 0.1 * t[0] ** 2))
+    mode = find_theta_mode(posterior, np.zeros(1), np.array([-5.0]), np.array([5.0]))
+    assert mode.status is Status.BOUNDARY and mode.theta_star[0] == 5.0
+    with pytest.raises(ConvergenceError, match="not finite"):
+        find_theta_mode(ThetaPosterior(KnownDensity(lambda t: -np.inf)), np.zeros(1), -np.ones(1), np.ones(1))
+
+
+def test_mode_is_found_whatever_the_units():
+    for scale in (1e-4, 1.0, 1e5):
+        f = lambda t, s=scale: -0.5 * ((t[0] - 3 * s) / s) ** 2 - 0.5 * (t[1] - 1) ** 2  # noqa: E731
+
+        class Scaled(KnownDensity):
+            def evaluate(self, theta, start=None, *, gradient=True):
+                point = super().evaluate(theta, start, gradient=False)
+                slope = np.array([-(theta[0] - 3 * scale) / scale**2, -(theta[1] - 1)])  # noqa: B023
+                object.__setattr__(point, "gradient", slope)
+                return point
+
+        mode = find_theta_mode(ThetaPosterior(Scaled(f)), np.zeros(2), np.full(2, -np.inf), np.full(2, np.inf))
+        assert mode.status is Status.CONVERGED
+        assert abs(mode.theta_star[0] - 3 * scale) < 0.01 * scale
+        assert np.allclose(np.sort(np.diag(mode.covariance)), np.sort([scale**2, 1.0]), rtol=1e-3)
+
+
+def test_options_are_checked():
+    with pytest.raises(InvalidOptionError, match="Did you mean 'grid'"):
+        check_integration("gird", 1)
+    with pytest.raises(InvalidOptionError, match="eb"):
+        check_integration("auto", 21)
+    with pytest.raises(InvalidOptionError, match="importance"):
+        check_integration("grid", 4)
+    check_integration("eb", 30)
+
+
+def test_leave_one_out_is_what_it_says():
+    rng = np.random.default_rng(0)
+    z, f = rng.normal(size=(25, 2)), rng.normal(size=25)
+    errors = Emulator.at(z).leave_one_out(f)
+    for k in (0, 7, 24):
+        others = np.delete(np.arange(25), k)
+        rest = Emulator.at(z[others])
+        predicted = rest.predict(rest.coefficients(f[others]), z[k : k + 1])[0]
+        assert abs(f[k] - predicted - errors[k]) < 1e-8 * max(1, abs(errors[k]))
+
+
+def test_emulator_reproduces_quadratics():
+    rng = np.random.default_rng(1)
+    z, other = rng.normal(size=(40, 3)), rng.normal(size=(9, 3))
+    q = lambda p: 1 + p @ [1.0, -2.0, 0.5] - (p**2) @ [1.0, 2.0, 3.0] + p[:, 0] * p[:, 1]  # noqa: E731
+    emulator = Emulator.at(z)
+    assert np.allclose(emulator.predict(emulator.coefficients(q(z)), other), q(other), atol=1e-8)
+    assert np.allclose(emulator.matrix(other) @ q(z), q(other), atol=1e-8)
