@@ -11,11 +11,12 @@ from pymc.model import modelcontext
 from pymc.pytensorf import resolve_backend_compile_kwargs
 from xarray import DataTree
 
-from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
+from pymc_inla.errors import InvalidOptionError, ReliabilityWarning, UnsupportedModelError
 from pymc_inla.lgm import LatentGaussianModel
 from pymc_inla.options import FitOptions, check_names, did_you_mean, draws_within, seed_sequence
 
 DEFAULT_DRAWS = 1000
+MAX_HYPERPARAMETERS = 20
 
 
 def fit(
@@ -144,6 +145,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
     with FitProgress(options.progressbar, options.progressbar_theme) as progress:
         progress("Reading the model", 0.0)
         lgm = analyze_model(model)
+        check_hyperparameters(lgm, options.integration)
         names = posterior_names(lgm, options.var_names)
         chains, draws = choose_sizes(lgm, names, options)
         theta_start = None if options.start is None else find_theta_start(lgm, options.start)
@@ -182,9 +184,29 @@ def fit_model(model, options: FitOptions) -> DataTree:
             start_time=clock,
         )
     if result.reliability.verdict != "good":
-        text = " ".join(result.reliability.messages)
+        text = " ".join(message.rstrip(".") + "." for message in result.reliability.messages)
         warnings.warn(f"{text} See pymc_inla.reliability(idata).", ReliabilityWarning, stacklevel=3)
     return idata
+
+
+def check_hyperparameters(lgm: LatentGaussianModel, integration: str) -> None:
+    """Refuse to integrate over many hyperparameters, naming the largest.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    if lgm.n_theta <= MAX_HYPERPARAMETERS or integration == "eb":
+        return
+    largest = max(lgm.hyperparameters, key=lambda h: h.size)
+    raise UnsupportedModelError(
+        largest.name,
+        f"its {largest.size} elements ({largest.prior}) are hyperparameters, because they are not Gaussian or do not "
+        f"enter linearly; the model has {lgm.n_theta} hyperparameters in all and at most {MAX_HYPERPARAMETERS} can be "
+        "integrated",
+        'Make group effects Gaussian, fix some hyperparameters, or use integration="eb" to keep all of them at their '
+        "posterior mode.",
+    )
 
 
 def posterior_names(lgm: LatentGaussianModel, var_names: tuple[str, ...] | None) -> tuple[str, ...]:

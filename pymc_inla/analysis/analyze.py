@@ -15,6 +15,7 @@ from scipy import sparse
 
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import classify, distribution_name
+from pymc_inla.analysis.data_checks import check_covariates, refuse_minibatch
 from pymc_inla.analysis.latent_priors import latent_density
 from pymc_inla.analysis.likelihood import likelihood_term, potential_term
 from pymc_inla.errors import UnsupportedModelError
@@ -29,6 +30,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     UnsupportedModelError
         When the model is not latent Gaussian; the message names the variable.
     """
+    refuse_minibatch(model)
     frozen = freeze_dims_and_data(model)
     point = frozen.initial_point()
     roles = classify(frozen, point)
@@ -70,6 +72,8 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
             log_prior_theta.append(value.sum())
         else:
             terms.append(potential_term(potential.name, value, labels))
+    for term in terms:
+        check_covariates(term.name, term.eta)
     if not terms:
         raise UnsupportedModelError("the model", "no likelihood depends on a latent variable", "Use pm.sample.")
     hyperparameters, h_start = [], 0

@@ -11,6 +11,7 @@ from pytensor.graph.traversal import ancestors
 
 from pymc_inla.compile.affine import AffineExpression
 from pymc_inla.compile.coloring import color_columns, seeds
+from pymc_inla.compile.identifiability import check_identified
 from pymc_inla.compile.likelihood import compile_likelihood
 from pymc_inla.compile.mode import compile_function, split_theta, split_x, stabilize
 from pymc_inla.errors import UnsupportedModelError
@@ -45,7 +46,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
     prior = _LatentPrior(lgm, generic, compile_kwargs)
     design = _LinearPredictors(lgm, generic, compile_kwargs)
     likelihood = compile_likelihood(lgm, compile_kwargs=compile_kwargs, families=families)
-    return LGMFunctions(
+    functions = LGMFunctions(
         n_theta=len(theta_initial),
         theta_initial=theta_initial,
         log_prior_theta=_log_prior_theta(lgm, compile_kwargs),
@@ -67,6 +68,8 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         theta_lower=theta_initial - THETA_RANGE,
         theta_upper=theta_initial + THETA_RANGE,
     )
+    check_identified(lgm, functions)
+    return functions
 
 
 def _theta(lgm):

@@ -1,0 +1,158 @@
+"""Models and data that must be refused, with an error that names the variable and says what to do."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+
+import pymc_inla as pmi
+from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, INLAError, InvalidOptionError
+
+G = np.repeat(np.arange(6), 5)
+rng = np.random.default_rng(3)
+X = rng.normal(size=30)
+COUNTS = rng.poisson(3, 30)
+Y = rng.normal(size=30)
+
+
+def refused(model, *words, **options):
+    with pytest.raises(INLAError) as error:
+        pmi.fit(model, draws=50, chains=1, progressbar=False, **options)
+    message = str(error.value)
+    for word in words:
+        assert word in message, message
+    assert len(message) < 700, "one clear error, not an essay"
+    return error.value
+
+
+def test_no_latent_gaussian_structure():
+    with pm.Model() as model:
+        p = pm.Beta("p", 1, 1)
+        pm.Binomial("y", 10, p, observed=3)
+    refused(model, "p", "pm.sample")
+
+
+def test_latent_that_enters_nonlinearly():
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, 1, shape=40)
+        pm.Normal("y", u[:30] ** 2 + pm.Normal("a", 0, 1), 1.0, observed=Y)
+    refused(model, "u", "pm.sample")
+
+
+def test_product_of_two_long_latents():
+    with pm.Model() as model:
+        u, v = pm.Normal("u", 0, 1, shape=30), pm.Normal("v", 0, 1, shape=30)
+        pm.Normal("y", u * v, 1.0, observed=Y)
+    refused(model, "u", "pm.sample")
+
+
+def test_discrete_free_variable():
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1)
+        z = pm.Bernoulli("z", 0.5, shape=30)
+        pm.Normal("y", a + z, 1.0, observed=Y)
+    refused(model, "z", "discrete")
+
+
+def test_likelihood_that_couples_observations():
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, 1, shape=5)
+        pm.Multinomial("y", 100, p=pm.math.softmax(u), observed=[20, 30, 10, 15, 25])
+    refused(model, "y", "couples")
+
+
+def test_group_effects_that_are_not_gaussian():
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1)
+        u = pm.StudentT("u", nu=3, mu=0, sigma=pm.HalfNormal("s", 1), shape=60)
+        pm.Poisson("y", pm.math.exp(a + u[G]), observed=COUNTS)
+    refused(model, "u", "StudentT")
+
+
+def test_positive_group_effects():
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1)
+        u = pm.HalfNormal("u", 1, shape=60)
+        pm.Poisson("y", pm.math.exp(a + u[G]), observed=COUNTS)
+    refused(model, "u", "HalfNormal")
+
+
+def test_minibatch():
+    with pm.Model() as model:
+        yb, gb = pm.Minibatch(Y, G, batch_size=10)
+        u = pm.Normal("u", 0, 1, shape=6)
+        pm.Normal("y", u[gb], 1.0, observed=yb, total_size=30)
+    refused(model, "y", "Minibatch")
+
+
+def test_many_hyperparameters_need_empirical_bayes():
+    with pm.Model() as model:
+        s = pm.HalfNormal("s", 1, shape=25)
+        u = pm.Normal("u", 0, 1, shape=6)
+        pm.Normal("y", u[G], pt.concatenate([s, s[:5]]), observed=Y)
+    refused(model, "hyperparameters", 'integration="eb"')
+
+
+def test_covariates_that_are_not_finite():
+    x = X.copy()
+    x[4] = np.inf  # PyMC itself refuses NaN in pm.Data
+    with pm.Model() as model:
+        xd = pm.Data("temperature", x)
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * xd, 1.0, observed=Y)
+    refused(model, "temperature", "4")
+
+
+def test_covariates_without_a_name_that_are_not_finite():
+    x = X.copy()
+    x[7] = np.nan
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * x, 1.0, observed=Y)
+    refused(model, "y", "not finite")
+
+
+def simple():
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1)
+        s = pm.HalfNormal("s", 1)
+        u = pm.Normal("u", 0, s, shape=6)
+        pm.Poisson("y", pm.math.exp(a + u[G]), observed=COUNTS)
+    return model
+
+
+def test_unknown_option_names_the_nearest():
+    with pytest.raises(InvalidOptionError, match="integration"):
+        pmi.fit(simple(), integraton="grid")
+    with pytest.raises(InvalidOptionError, match="laplace"):
+        pmi.fit(simple(), strategy="laplac")
+
+
+def test_start_values_that_are_not_finite():
+    with pytest.raises((InvalidOptionError, ConvergenceError), match="s"):
+        pmi.fit(simple(), start={"s": np.nan})
+
+
+def test_flat_coefficient_of_a_column_of_zeros():
+    with pm.Model() as model:
+        a, b = pm.Flat("a"), pm.Flat("b")
+        pm.Poisson("y", pm.math.exp(a + b * np.zeros(30)), observed=COUNTS)
+    error = refused(model, "b")
+    assert isinstance(error, ImproperPosteriorError)
+
+
+def test_two_flat_coefficients_of_one_column():
+    with pm.Model() as model:
+        a, b = pm.Flat("a"), pm.Flat("b")
+        pm.Poisson("y", pm.math.exp(a + b + 0.1 * X), observed=COUNTS)
+    assert isinstance(refused(model), ImproperPosteriorError)
+
+
+def test_flat_intercept_beside_random_walk_without_initial_distribution_is_not_refused():
+    """The nearest model that is fine: proper priors on both."""
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 3)
+        u = pm.GaussianRandomWalk("u", sigma=0.3, init_dist=pm.Normal.dist(0, 1), shape=30)
+        pm.Poisson("y", pm.math.exp(a + u), observed=COUNTS)
+    idata = pmi.fit(model, draws=50, chains=1, random_seed=1, progressbar=False)
+    assert idata.posterior.sizes["u_dim_0"] == 30
