@@ -67,7 +67,8 @@ CASES = {
 
 def main():
     print(
-        f"{'case':36s} {'solver':18s} {'build s':>8s} {'factor ms':>10s} {'solve ms':>9s} {'selected ms':>12s} {'sum ms':>8s}"
+        f"{'case':36s} {'solver':18s} {'build s':>8s} {'factor ms':>10s} {'solve ms':>9s} {'selected ms':>12s} "
+        f"{'sum ms':>8s}"
     )
     for name, make in CASES.items():
         Q, blocks = make(np.random.default_rng(1))
@@ -90,7 +91,8 @@ def main():
             times.append(np.diff(marks) * 1e3)
         best = np.min(times[1:], axis=0)
         print(
-            f"{name:36s} {type(system).__name__:18s} {build:8.2f} {best[0]:10.1f} {best[1]:9.1f} {best[2]:12.1f} {best.sum():8.1f}"
+            f"{name:36s} {type(system).__name__:18s} {build:8.2f} {best[0]:10.1f} {best[1]:9.1f} {best[2]:12.1f} "
+            f"{best.sum():8.1f}"
         )
 
 

@@ -21,6 +21,8 @@ CENTERED_UP_TO = 32
 """Lists J longer than this are eliminated as a difference, which costs less when rows of A are much sparser than J."""
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+inlined = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+"""For what is called once per row: passing a dozen arrays costs more than the work."""
 
 
 class Layout(NamedTuple):
@@ -108,7 +110,7 @@ def assign_slots(n_tail, n_blocks, b, row_ptr, starts, slot_ptr, code, cross_ptr
     return J_ptr, J[: J_ptr[-1]].copy(), slot, cross_slot
 
 
-@compiled
+@inlined
 def residual(k, A, starts, slot_ptr, slot, s, b, nj, a, R):
     """Split row k of A into a (b,) and R = v - s'a (nj,)."""
     for r in range(b):
@@ -163,7 +165,7 @@ def invert_block(D, inverse):
     return log_determinant
 
 
-@compiled
+@inlined
 def add_outer(i, k, w, A, starts, slot_ptr, slot, b, D, B):
     """D += w a_i a_k', B += w a_i v_k'."""
     shift_i, shift_k = starts[i] - slot_ptr[i], starts[k] - slot_ptr[k]
@@ -349,7 +351,7 @@ def expand_from_tail(y, layout, s_all, x):
                     x[i, k] -= value * y[layout.J[start + j], k]
 
 
-@compiled
+@inlined
 def row_of_AS(i, A, starts, slot_ptr, slot, s, D_inverse, K, U, b, nj, a, R, u, t):
     """Row i of A S on its group: t = K R on the tail and u = D^-1 a - s t on the block. Leaves a and R as well."""
     residual(i, A, starts, slot_ptr, slot, s, b, nj, a, R)
@@ -378,7 +380,7 @@ def row_of_AS(i, A, starts, slot_ptr, slot, s, D_inverse, K, U, b, nj, a, R, u, 
         u[r] = total
 
 
-@compiled
+@inlined
 def covariance_of_rows(u, t, a, R, s, b, nj):
     """(A S A') of two rows from the first's row of A S and the second's a, R: u'a + t'(R + s'a)."""
     total = 0.0
@@ -392,7 +394,7 @@ def covariance_of_rows(u, t, a, R, s, b, nj):
     return total
 
 
-@compiled
+@inlined
 def add_row(k, w, u, t, b, starts, slot_ptr, slot, A_out):
     """Add w times a row of A S to the pattern of row k of A."""
     shift = starts[k] - slot_ptr[k]

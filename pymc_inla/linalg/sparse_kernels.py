@@ -13,6 +13,8 @@ import numba
 import numpy as np
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+inlined = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+"""For what is called once per row: passing a dozen arrays costs more than the work."""
 
 
 class FactorPattern(NamedTuple):
@@ -234,7 +236,7 @@ def assemble(A, W, layout, D, B):
                     B[place[f], -1 - place[e]] += product
 
 
-@compiled
+@inlined
 def residual(i, A, A_indptr, place, s, R):
     """R = v - s'a of row i, (P,)."""
     n_tail = len(R)
@@ -267,7 +269,7 @@ def add_residuals(A, W, layout, s, T):
                 T[j, k] += W[p] * (R[j] * R2[k] + R2[j] * R[k])
 
 
-@compiled
+@inlined
 def multiply_tail(K, R, t, other):
     """t = K R; returns t'other."""
     n_tail = len(R)
@@ -282,7 +284,7 @@ def multiply_tail(K, R, t, other):
     return total
 
 
-@compiled
+@inlined
 def add_row(i, w, A_indptr, place, s, t, Da, A_out):
     """A_out += w (t on the tail, Da - s t on the sparse part) at the entries of row i."""
     for e in range(A_indptr[i], A_indptr[i + 1]):
