@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 import pymc_inla as pmi
+from pymc_inla.__main__ import main
 from pymc_inla.datasets import load
 from pymc_inla.demo import seeds_model
 from pymc_inla.errors import InvalidOptionError, UnsupportedModelError
@@ -134,6 +135,42 @@ def test_missing_responses_come_back_as_pm_sample_names_them():
     # y given u is normal around it with sd 0.5: mean of 2000 draws, five standard errors
     assert np.all(np.abs((predicted - u).mean(axis=(0, 1))) < 5 * 0.5 / np.sqrt(2000))
     np.testing.assert_allclose((predicted - u).std(axis=(0, 1)), 0.5, rtol=0.1)
+
+
+def test_bambi_model_through_its_own_fit():
+    import bambi
+    import pandas as pd
+
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(8), 6)
+    x = rng.normal(size=48)
+    y = rng.poisson(np.exp(0.3 + 0.5 * x + rng.normal(0, 0.5, 8)[g]))
+    built = bambi.Model("y ~ x + (1|g)", pd.DataFrame({"y": y, "x": x, "g": g}), family="poisson")
+    idata = built.fit(inference_method="vi", method="inla", draws=100, chains=2, random_seed=1, progressbar=False)
+    assert {"Intercept", "x", "1|g", "1|g_sigma"} <= set(idata.posterior.data_vars)
+    assert idata.posterior["1|g"].sizes["g__factor_dim"] == 8
+    assert abs(pmi.summary(idata, "x")["mean"].iloc[0] - 0.5) < 0.3
+
+
+def test_matrix_hyperparameters_are_summarized_from_draws():
+    rng = np.random.default_rng(4)
+    g = np.repeat(np.arange(10), 5)
+    x = rng.normal(size=50)
+    with pm.Model() as model:
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2, sd_dist=pm.Exponential.dist(1.0))
+        w = pm.MvNormal("w", np.zeros(2), chol=chol, shape=(10, 2))
+        pm.Normal("y", w[g, 0] + w[g, 1] * x, 0.5, observed=rng.normal(size=50))
+    idata = pmi.fit(model, draws=200, chains=2, random_seed=1, progressbar=False)
+    packed = idata["inla/hyperparameter_marginals"]["chol"]
+    assert packed.sizes["statistic"] == 8
+    np.testing.assert_allclose(packed.sel(statistic="mean"), idata.posterior["chol"].mean(("chain", "draw")))
+    assert idata["inla/unconstrained_marginals"]["chol_cholesky-cov-packed__"].shape == (3, 8)
+
+
+def test_versions_and_caches_are_printed(capsys):
+    main([])
+    printed = capsys.readouterr().out
+    assert "pymc-inla" in printed and "PyTensor cache" in printed and "Numba cache" in printed
 
 
 def test_a_refused_model_is_an_error_that_names_the_variable():

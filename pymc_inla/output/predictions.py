@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytensor
 from pytensor.compile.mode import Mode
@@ -40,14 +42,20 @@ def predict_missing(idata: DataTree, lgm: LatentGaussianModel, names: tuple[str,
     deterministic = {v.name for v in lgm.model.deterministics}
     wanted = [name for name in names if name not in posterior]
     drawn = sorted({*lgm.predicted, *wanted} - deterministic - set(posterior.data_vars))
-    predicted = sample_posterior_predictive(
-        idata,
-        model=lgm.model,
-        var_names=drawn,
-        random_seed=np.random.default_rng(random_seed),
-        progressbar=False,
-        compile_kwargs={"mode": INTERPRETED},
-    )["posterior_predictive"].to_dataset()
+    log = logging.getLogger("pymc.sampling.forward")
+    level = log.level
+    log.setLevel(logging.WARNING)  # what is sampled here is a detail of the fit, not news
+    try:
+        predicted = sample_posterior_predictive(
+            idata,
+            model=lgm.model,
+            var_names=drawn,
+            random_seed=np.random.default_rng(random_seed),
+            progressbar=False,
+            compile_kwargs={"mode": INTERPRETED},
+        )["posterior_predictive"].to_dataset()
+    finally:
+        log.setLevel(level)
     complete = posterior.assign({name: predicted[name] for name in drawn})
     complete = complete.assign(evaluate_deterministics(complete, lgm, [n for n in wanted if n in deterministic]))
     order = [name for name in names if name in complete]
