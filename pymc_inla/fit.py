@@ -78,7 +78,7 @@ def fit(
     criteria : bool
         Whether to compute DIC, WAIC, CPO and PIT.
     vb_correct : bool or sequence of int, optional
-        Variational correction of the latent means.
+        Variational correction of the latent means, of all or of these positions in the stacked latent field.
 
     Returns
     -------
@@ -155,7 +155,6 @@ def fit_model(model, options: FitOptions) -> DataTree:
         functions = compile_model(lgm, compile_kwargs=compile_kwargs)
         timings["compile"] = time.perf_counter() - clock - timings["analysis"]
 
-        extra = {} if options.vb_correct is None else {"vb_correct": options.vb_correct}
         result = run_inference(
             functions,
             strategy=options.strategy,
@@ -165,7 +164,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
             criteria=options.criteria,
             theta_start=theta_start,
             progress=progress,
-            **extra,
+            vb_correct=corrected_elements(lgm, options.vb_correct),
         )
 
         progress("Collecting the result", 0.0)
@@ -187,6 +186,13 @@ def fit_model(model, options: FitOptions) -> DataTree:
         text = " ".join(message.rstrip(".") + "." for message in result.reliability.messages)
         warnings.warn(f"{text} See pymc_inla.reliability(idata).", ReliabilityWarning, stacklevel=3)
     return idata
+
+
+def corrected_elements(lgm: LatentGaussianModel, vb_correct) -> np.ndarray | None:
+    """Positions in x whose mean is corrected variationally: all for True, none for None and False."""
+    if vb_correct is None or vb_correct is False:
+        return None
+    return np.arange(lgm.n_x) if vb_correct is True else np.asarray(vb_correct, dtype=np.int64)
 
 
 def check_hyperparameters(lgm: LatentGaussianModel, integration: str) -> None:

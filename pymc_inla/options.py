@@ -84,6 +84,7 @@ class FitOptions:
             raise InvalidOptionError(
                 f"compile_kwargs={self.compile_kwargs!r}: give a dict of arguments of pytensor.function."
             )
+        check_elements("vb_correct", self.vb_correct)
         if isinstance(self.var_names, str):
             object.__setattr__(self, "var_names", (self.var_names,))
         elif self.var_names is not None:
@@ -130,6 +131,15 @@ def check_count(name: str, value) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InvalidOptionError(f"{name}={value!r}: give an integer of at least 1.")
+
+
+def check_elements(name: str, value) -> None:
+    """Refuse anything but None, booleans and sequences of non-negative integers."""
+    if value is None or isinstance(value, bool):
+        return
+    elements = np.asarray(value)
+    if elements.ndim != 1 or elements.dtype.kind not in "iu" or np.any(elements < 0):
+        raise InvalidOptionError(f"{name}={value!r}: give True, False or a sequence of non-negative integers.")
 
 
 def check_like(like, draws, chains) -> None:

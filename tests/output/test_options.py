@@ -39,6 +39,8 @@ POSTERIOR = xr.DataTree.from_dict({"/posterior": xr.Dataset({"a": (("chain", "dr
         ({"compile_kwargs": "numba"}, "give a dict"),
         ({"include_transformed": "yes"}, "True or False"),
         ({"criteria": None}, "True or False"),
+        ({"vb_correct": [0.5]}, "non-negative integers"),
+        ({"vb_correct": [-1]}, "non-negative integers"),
     ],
 )
 def test_bad_values_say_what_is_allowed(option, message):
