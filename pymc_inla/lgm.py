@@ -253,6 +253,8 @@ class LGMFunctions:
     C: sparse.csr_array
     """(k, n_x) hard constraints C x = e; k may be 0"""
     e: np.ndarray
+    log_likelihood_batch: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    """(eta (m, n_eta), theta) -> (m, n_obs), values only; None: one row at a time"""
     theta_lower: np.ndarray = field(default=None)
     """(n_theta,) bounds within which theta may be searched (numerical range, not a statement of the model)"""
     theta_upper: np.ndarray = field(default=None)
@@ -264,6 +266,12 @@ class LGMFunctions:
             object.__setattr__(self, "theta_lower", np.full(self.n_theta, -np.inf))
         if self.theta_upper is None:
             object.__setattr__(self, "theta_upper", np.full(self.n_theta, np.inf))
+
+    def log_likelihood_values(self, eta: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        """Log-likelihood of many linear predictors: (m, n_eta) -> (m, n_obs)."""
+        if self.log_likelihood_batch is not None:
+            return self.log_likelihood_batch(eta, theta)
+        return np.array([self.log_likelihood(row, theta).value for row in eta])
 
     @property
     def n_x(self) -> int:

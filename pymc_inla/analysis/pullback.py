@@ -137,13 +137,14 @@ class Pullback:
         source = node.inputs[0]
         shape = static_shape(source)
         positions = pt.constant(np.arange(int(np.prod(shape)), dtype="int64").reshape(shape))
-        others = constant_fold(tuple(node.inputs[1:]), raise_not_constant=True) if len(node.inputs) > 1 else ()
-        others = [
-            v if isinstance(v, Constant) else w.type.filter_variable(pt.as_tensor_variable(v)) if w.ndim >= 0 else v
-            for v, w in zip(others, node.inputs[1:], strict=True)
-        ]
-        (moved,) = constant_fold((node.op(positions, *others),))
-        return np.asarray(moved).ravel()
+        others = constant_fold(tuple(node.inputs[1:]), raise_not_constant=False)
+        if not all(isinstance(v, Constant | np.ndarray | np.generic | int) for v in others):
+            raise self._coupled(node.op)
+        moved = [[None]]
+        typed = node.clone_with_new_inputs([positions, *node.inputs[1:]], strict=False)
+        values = [getattr(v, "data", v) if isinstance(v, Constant) else v for v in others]
+        typed.op.perform(typed, [positions.data, *values], moved)
+        return np.asarray(moved[0][0]).ravel()
 
     def _placeholder(self, variable, index):
         placeholder = pt.vector(f"eta{len(self.eta)}_{self.name}", shape=(len(index),), dtype="float64")

@@ -107,6 +107,9 @@ class Poisson:
         self.exposure = None if np.all(exposure == 1) else exposure
         self.constant = y * np.log(exposure) - special.gammaln(y + 1)
 
+    def values(self, eta, theta):
+        return self.y * eta - self._mean(eta) + self.constant
+
     def _mean(self, eta):
         with np.errstate(over="ignore"):
             mean = np.exp(eta)
@@ -130,10 +133,12 @@ class BinomialLogit:
         self.y, self.trials, self.n = y, trials, len(y)
         self.constant = special.gammaln(trials + 1) - special.gammaln(y + 1) - special.gammaln(trials - y + 1)
 
+    def values(self, eta, theta):
+        return self.y * eta - self.trials * np.logaddexp(0.0, eta) + self.constant
+
     def evaluate(self, eta, theta):
         p = special.expit(eta)
-        value = self.y * eta - self.trials * np.logaddexp(0.0, eta) + self.constant
-        return value, self.y - self.trials * p, self.trials * p * special.expit(-eta)
+        return self.values(eta, theta), self.y - self.trials * p, self.trials * p * special.expit(-eta)
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
         p, q = special.expit(eta), special.expit(-eta)
@@ -164,12 +169,14 @@ class Normal:
         with np.errstate(all="ignore"):
             return np.asarray(self._log_sigma(*split_theta(theta, self.hyperparameters)))
 
-    def evaluate(self, eta, theta):
+    def values(self, eta, theta):
         log_sigma = self._scale(theta)
-        precision = np.exp(-2 * log_sigma)
+        return -0.5 * np.log(2 * np.pi) - log_sigma - 0.5 * np.exp(-2 * log_sigma) * (self.y - eta) ** 2
+
+    def evaluate(self, eta, theta):
+        precision = np.exp(-2 * self._scale(theta))
         residual = self.y - eta
-        value = -0.5 * np.log(2 * np.pi) - log_sigma - 0.5 * precision * residual**2
-        return value, precision * residual, np.broadcast_to(precision, eta.shape).copy()
+        return self.values(eta, theta), precision * residual, np.broadcast_to(precision, eta.shape).copy()
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
         log_sigma = self._scale(theta)

@@ -62,6 +62,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         W_cols=likelihood.W_cols,
         log_likelihood=likelihood,
         log_likelihood_vjp=likelihood.vjp,
+        log_likelihood_batch=likelihood.values,
         gaussian=likelihood.gaussian,
         C=lgm.C,
         e=lgm.e,

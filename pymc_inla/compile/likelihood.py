@@ -7,6 +7,7 @@ they exist.
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.replace import vectorize_graph
 
 from pymc_inla.compile.families import recognize_family
 from pymc_inla.compile.mode import compile_function, split_theta, stabilize
@@ -60,6 +61,12 @@ class StackedLikelihood:
             others.append(W[t.n * t.m :])
         return Likelihood(np.concatenate(values), np.concatenate(gradients), np.concatenate(diagonals + others))
 
+    def values(self, eta, theta) -> np.ndarray:
+        """(m, n_eta) linear predictors -> (m, n_obs) log-likelihoods."""
+        return np.concatenate(
+            [t.values(eta[:, at], theta) for t, (_, at) in zip(self.terms, self._slices, strict=True)], 1
+        )
+
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
         eta_bar, theta_bar = np.empty(self.n_eta), np.zeros(self.n_theta)
         extra = self.n_eta
@@ -107,6 +114,18 @@ class GenericTerm:
             compile_kwargs=compile_kwargs,
         )
         self.gaussian = False
+        self._batched = None
+        self._batched_of = (predictors, theta, value, compile_kwargs)
+
+    def values(self, eta, theta) -> np.ndarray:
+        if self._batched is None:
+            predictors, symbols, value, compile_kwargs = self._batched_of
+            matrices = [pt.matrix(dtype="float64", shape=(None, self.n)) for _ in predictors]
+            rows = vectorize_graph(value, dict(zip(predictors, matrices, strict=True)))
+            self._batched = compile_function([*matrices, *symbols], rows, size=self.n, compile_kwargs=compile_kwargs)
+        parts = [np.ascontiguousarray(part) for part in np.split(eta, self.m, axis=1)]
+        with np.errstate(all="ignore"):
+            return np.asarray(self._batched(*parts, *split_theta(theta, self.hyperparameters)))
 
     def _inputs(self, eta, theta):
         return [*np.split(np.ascontiguousarray(eta), self.m), *split_theta(theta, self.hyperparameters)]

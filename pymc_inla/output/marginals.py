@@ -111,7 +111,7 @@ def is_elementwise(lgm: LatentGaussianModel, h: Hyperparameter) -> bool:
     if others.intersection(ancestors([expression])):
         return False
     if h.size == 1:
-        return expression.type.ndim == len(h.shape)
+        return expression.type.ndim == len(h.shape) and all(length == 1 for length in expression.type.shape)
     if expression.type.shape != h.shape:
         return False
     rv = next((rv for rv in lgm.model.free_RVs if rv.name == h.name), None)
