@@ -140,8 +140,8 @@ class LaplacePoint:
             log_q[at] = 0.5 * (mode.factor.log_determinant - free * np.log(2 * np.pi) - form)
             eta = mode.design.offset[:, None] + A @ x[:, at]
             quadratic = np.einsum("ij,ij->j", x[:, at], mode.prior.b[:, None] - 0.5 * (Q @ x[:, at]))
-            value = [np.sum(f.log_likelihood(column, self.theta).value) for column in np.ascontiguousarray(eta.T)]
-            log_joint[at] = np.array(value) + mode.prior.c + quadratic + self.log_prior_theta
+            value = f.log_likelihood_values(np.ascontiguousarray(eta.T), self.theta).sum(axis=1)
+            log_joint[at] = value + mode.prior.c + quadratic + self.log_prior_theta
         return Sample(x.T, log_q, log_joint)
 
 
@@ -195,8 +195,9 @@ class LaplaceInner:
         # -1/2 log det at fixed x: cotangents -S/2 on Q, -(A S A')/2 on W, -(W A S) on A
         W_bar = -0.5 * _double_off_diagonal(S.W, f)
         if f.gaussian:
-            v, Av = np.zeros(f.n_x), np.zeros(f.n_eta)
-            third, theta_bar = f.log_likelihood_vjp(mode.eta, theta, np.ones(f.n_obs), Av, W_bar)
+            # no third derivatives: H does not depend on x
+            v, Av, third = np.zeros(f.n_x), np.zeros(f.n_eta), np.zeros(f.n_eta)
+            _, theta_bar = f.log_likelihood_vjp(mode.eta, theta, np.ones(f.n_obs), Av, W_bar)
         else:
             # implicit part: x* moves by S d(grad), weighted by the derivative of -1/2 log det in x
             third, _ = f.log_likelihood_vjp(mode.eta, theta, zero_obs, np.zeros(f.n_eta), W_bar)
