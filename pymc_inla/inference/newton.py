@@ -1,10 +1,12 @@
 """Damped Newton iteration for the mode x*(theta) of the latent field, under C x = e.
 
-Maximizes f(x) = log p(y | eta(x), theta) + c + b'x - x'Qx/2. Steps use H = Q + A'W+A with the curvature W+ clamped to be
-nonnegative off the mode; the factor that is returned is of the true H, unclamped, at the mode.
+Maximizes f(x) = log p(y | eta(x), theta) + c + b'x - x'Qx/2. A step uses the true H = Q + A'WA where that is positive
+definite; elsewhere W clamped to be nonnegative, and where the data say nothing (W = 0 far from the mode, a flat prior)
+some multiple of the identity on top. The step length is halved until f increases enough (Armijo). A stationary point
+where the true H is not positive definite is left once, in a fixed direction. The factor returned is of the true H.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,9 +14,17 @@ from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
 from pymc_inla.linalg.system import Factor, System
 from pymc_inla.status import Status
 
-MAX_ITERATIONS = 100
-TOLERANCE = 1e-10
-"""On the Newton decrement: half of it is the distance of f to its maximum in the quadratic model."""
+MAX_ITERATIONS = 60
+TOLERANCE = 1e-12
+"""On the Newton decrement g'H^-1 g: its root is the distance to the mode in posterior sds, which the log determinant,
+and with it log p~(theta | y), feels to first order."""
+ROUNDING = 1e-15
+"""Decrements below this share of abs(f) are lost in the rounding of f."""
+STALLED = 1e-6
+"""A decrement up to which a step that no longer increases f means rounding, not failure."""
+HALVINGS = 40
+RIDGES = (1e-6, 1e-3, 1.0, 1e3)
+"""Multiples of the largest prior precision (at least 1) that are added where H is singular."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ def find_mode(functions: LGMFunctions, system: System, theta, x_start=None, max_
     ----------
     theta : (n_theta,) array
     x_start : (n_x,) array, optional
-        Zero (projected on the constraints) by default.
+        Zero by default. Projected on the constraints. When the search from there fails, it starts again from zero, then
+        from the x whose linear predictors are nearest to zero.
 
     Returns
     -------
@@ -64,59 +75,144 @@ def find_mode(functions: LGMFunctions, system: System, theta, x_start=None, max_
         Its `status` is CONVERGED, MAX_ITERATIONS, LINE_SEARCH_FAILED, NOT_POSITIVE_DEFINITE (true H at the mode) or
         NON_FINITE.
     """
-    prior, design = functions.prior(theta), functions.design(theta)
-    x = system.project(np.zeros(functions.n_x) if x_start is None else np.asarray(x_start, float))
-    passes = 0
+    search = _Search(functions, system, theta)
+    best = None
+    for start in search.starts(x_start):
+        mode = search.run(start(), max_iterations)
+        if mode.status.ok:
+            return mode
+        if best is None or best.factor is None or mode.log_joint > best.log_joint:
+            best = mode
+    return replace(best, n_newton=search.n_newton, n_passes=search.n_passes)
 
-    def evaluate(x, eta):
-        Qx = system.multiply_Q(prior.Q, x)
-        likelihood = functions.log_likelihood(eta, theta)
-        value = float(np.sum(likelihood.value)) + prior.c + float(x @ (prior.b - 0.5 * Qx))
-        return value, likelihood, Qx
 
-    eta = design.offset + system.multiply_A(design.A, x)
-    value, likelihood, Qx = evaluate(x, eta)
-    passes += 1
-    if not np.isfinite(value) and x_start is not None:
-        return find_mode(functions, system, theta, None, max_iterations)
-    status, factor, iteration = Status.MAX_ITERATIONS, None, 0
-    if not (np.isfinite(value) and np.all(np.isfinite(likelihood.gradient)) and np.all(np.isfinite(likelihood.W))):
-        return Mode(x, eta, value, prior, design, likelihood, None, Status.NON_FINITE, 0, passes)
-    for iteration in range(1, max_iterations + 1):
-        gradient = system.multiply_At(design.A, likelihood.gradient) + prior.b - Qx
-        factor = system.factorize(prior.Q, design.A, likelihood.W)
-        passes += 1
-        true_curvature = factor.status.ok
-        if not true_curvature:
-            factor = system.factorize(prior.Q, design.A, clamp(likelihood.W, functions))
-            passes += 1
+@dataclass(frozen=True)
+class _Iterate:
+    """One x and f there."""
+
+    x: np.ndarray
+    eta: np.ndarray
+    Qx: np.ndarray
+    value: float
+    likelihood: Likelihood
+
+    @property
+    def finite(self) -> bool:
+        arrays = self.likelihood.gradient, self.likelihood.W
+        return bool(np.isfinite(self.value) and all(np.all(np.isfinite(a)) for a in arrays))
+
+
+class _Search:
+    """f and its quadratic models at one theta, with the number of passes over the data."""
+
+    def __init__(self, functions: LGMFunctions, system: System, theta):
+        self.functions, self.system, self.theta = functions, system, theta
+        self.prior, self.design = functions.prior(theta), functions.design(theta)
+        self.n_newton = self.n_passes = 0
+
+    def run(self, x: np.ndarray, max_iterations: int) -> Mode:
+        """One search from x."""
+        x = self.system.project(x)
+        current = self.at(x, self.design.offset + self.system.multiply_A(self.design.A, x))
+        if not current.finite:
+            return self.result(current, None, Status.NON_FINITE)
+        status, factor, true_curvature, left_saddle = Status.MAX_ITERATIONS, None, True, False
+        for _ in range(max_iterations):
+            self.n_newton += 1
+            factor, true_curvature = self.factor(current, factor)
             if not factor.status.ok:
                 status = factor.status
                 break
-        step = factor.solve(gradient)
-        decrement = float(gradient @ step)
-        scale = 1.0 + abs(value)
-        if decrement < TOLERANCE or decrement < 1e-15 * scale:
-            status = Status.CONVERGED if true_curvature else Status.NOT_POSITIVE_DEFINITE
-            break
-        eta_step = system.multiply_A(design.A, step)
-        accepted = False
-        length = 1.0
-        for _ in range(40):
-            x_new, eta_new = x + length * step, eta + length * eta_step
-            value_new, likelihood_new, Qx_new = evaluate(x_new, eta_new)
-            passes += 1
-            finite = np.isfinite(value_new) and np.all(np.isfinite(likelihood_new.W))
-            # Armijo with a rounding allowance: near the mode the gain drowns in the sum over many observations
-            if finite and value_new >= value + 1e-4 * length * decrement - 1e-13 * scale:
-                accepted = True
+            gradient = self.gradient(current)
+            step = factor.solve(gradient)
+            decrement = float(gradient @ step)
+            if decrement >= max(TOLERANCE, ROUNDING * (1.0 + abs(current.value))):
+                accepted = self.along(current, step, decrement)
+                if accepted is None:
+                    stalled = true_curvature and decrement < STALLED
+                    status = Status.CONVERGED if stalled else Status.LINE_SEARCH_FAILED
+                    break
+            elif true_curvature:
+                status = Status.CONVERGED
                 break
+            else:
+                accepted = None if left_saddle else self.away(current, factor)
+                left_saddle = True
+                if accepted is None:
+                    status = Status.NOT_POSITIVE_DEFINITE
+                    break
+            current = accepted
+        if status is Status.MAX_ITERATIONS or not true_curvature:
+            # what is returned is consistent: the factor belongs to the W at this x
+            factor = self.true_factor(current)
+        return self.result(current, factor, status)
+
+    def at(self, x, eta) -> _Iterate:
+        self.n_passes += 1
+        Qx = self.system.multiply_Q(self.prior.Q, x)
+        likelihood = self.functions.log_likelihood(eta, self.theta)
+        value = float(np.sum(likelihood.value)) + self.prior.c + float(x @ (self.prior.b - 0.5 * Qx))
+        return _Iterate(x, eta, Qx, value, likelihood)
+
+    def starts(self, x_start) -> list:
+        """Functions that give the points to start from, in the order in which they are tried."""
+        usual = [lambda: np.zeros(self.functions.n_x), self._nearest_to_zero]
+        return usual if x_start is None else [lambda: np.asarray(x_start, float), *usual]
+
+    def _nearest_to_zero(self) -> np.ndarray:
+        """Minimizer of sum(eta^2) - 2 log p(x): moderate linear predictors whatever the offset."""
+        unit = (np.arange(len(self.functions.W_rows)) < self.functions.n_eta).astype(float)
+        factor = self.system.factorize(self.prior.Q, self.design.A, unit)
+        if not factor.status.ok:
+            return np.zeros(self.functions.n_x)
+        x = self.system.project(np.zeros(self.functions.n_x))
+        eta = self.design.offset + self.system.multiply_A(self.design.A, x)
+        downhill = self.prior.b - self.system.multiply_Q(self.prior.Q, x) - self.system.multiply_At(self.design.A, eta)
+        return x + factor.solve(downhill)
+
+    def gradient(self, at: _Iterate) -> np.ndarray:
+        return self.system.multiply_At(self.design.A, at.likelihood.gradient) + self.prior.b - at.Qx
+
+    def true_factor(self, at: _Iterate) -> Factor:
+        self.n_passes += 1
+        return self.system.factorize(self.prior.Q, self.design.A, at.likelihood.W)
+
+    def factor(self, at: _Iterate, previous: Factor | None) -> tuple[Factor, bool]:
+        """A positive definite H for the step, and whether it is the true one."""
+        if self.functions.gaussian and previous is not None:
+            return previous, True
+        factor = self.true_factor(at)
+        if factor.status is not Status.NOT_POSITIVE_DEFINITE:
+            return factor, True
+        Q, A, W = self.prior.Q, self.design.A, clamp(at.likelihood.W, self.functions)
+        pattern = self.functions.Q_pattern
+        diagonal = pattern.rows == pattern.indices
+        scale = max(1.0, float(np.max(Q[diagonal], initial=0.0)))
+        for ridge in (0.0, *RIDGES):
+            self.n_passes += 1
+            factor = self.system.factorize(Q + ridge * scale * diagonal, A, W)
+            if factor.status is not Status.NOT_POSITIVE_DEFINITE:
+                break
+        return factor, False
+
+    def along(self, at: _Iterate, step: np.ndarray, decrement: float) -> _Iterate | None:
+        """The first of 1, 1/2, 1/4, ... of the step that increases f enough, or None."""
+        eta_step = self.system.multiply_A(self.design.A, step)
+        length = 1.0
+        for _ in range(HALVINGS):
+            new = self.at(at.x + length * step, at.eta + length * eta_step)
+            # a rounding allowance: near the mode the gain drowns in the sum over many observations
+            allowance = 1e-13 * (1.0 + abs(at.value))
+            if new.finite and new.value >= at.value + 1e-4 * length * decrement - allowance:
+                return new
             length *= 0.5
-        if not accepted:
-            status = Status.CONVERGED if true_curvature and decrement < 1e-6 else Status.LINE_SEARCH_FAILED
-            break
-        x, eta, value, likelihood, Qx = x_new, eta_new, value_new, likelihood_new, Qx_new
-    # what is returned is consistent: the factor belongs to the W at this x
-    if status is Status.MAX_ITERATIONS:
-        factor = system.factorize(prior.Q, design.A, likelihood.W)
-    return Mode(x, eta, value, prior, design, likelihood, factor, status, iteration, passes)
+        return None
+
+    def away(self, at: _Iterate, factor: Factor) -> _Iterate | None:
+        """A point off a saddle at which f is not smaller, in a fixed direction of one posterior sd, or None."""
+        signs = np.where(np.arange(self.functions.n_x) % 2, -1.0, 1.0)
+        return self.along(at, factor.sample(signs[:, None])[:, 0], 0.0)
+
+    def result(self, at: _Iterate, factor: Factor | None, status: Status) -> Mode:
+        counts = {"n_newton": self.n_newton, "n_passes": self.n_passes}
+        return Mode(at.x, at.eta, at.value, self.prior, self.design, at.likelihood, factor, status, **counts)
