@@ -2,7 +2,7 @@
 
 theta is drawn from the integrated density, not at its nodes. D centers among the values, spread evenly by systematic
 resampling, get an inner approximation of their own, and x is drawn from that of the nearest center. In one or two
-dimensions the cell around a center is a small fraction of the posterior sd (D = 100), so that the dependence between
+dimensions the cell around a center is a small fraction of the posterior sd (D = 50 or 100), so that the dependence between
 theta and x is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and
 the pair (theta, x) is exact, unless the model is large and D small.
 
@@ -23,7 +23,7 @@ from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 GOOD_K = 0.7
-MAX_DENSITY_WORK = 1e8
+MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
 MAX_COPY = 2e7
 """Elements of x up to which rows are taken by making a copy."""
@@ -50,10 +50,10 @@ class Draws:
 
 def n_distinct(size: int, d: int, n_draws: int) -> int:
     """How many values of theta to evaluate for the draws, by the size of the model (latents + predictors)."""
-    for limit, distinct in ((30_000, 100 if d <= 2 else 200), (300_000, 40)):
+    for limit, distinct in ((30_000, (50, 50, 100)[d] if d <= 2 else 200), (300_000, 24)):
         if size <= limit:
             return min(distinct, n_draws)
-    return min(16, n_draws)
+    return min(8, n_draws)
 
 
 def draw_joint(

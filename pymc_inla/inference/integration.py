@@ -86,11 +86,13 @@ def integrate_theta(
 def _grid(posterior, mode, lower, upper, max_points) -> ThetaIntegral:
     d = len(mode.theta_star)
     nodes = Nodes(posterior, mode, lower, upper)
+    posterior.collect_moments = True  # every node of a grid is a design point
     if d == 1:
         decayed = build_line(nodes, min(max_points, 80))
     else:
         others = find_other_modes(posterior, mode, lower, upper)[1:]
         _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in others], max_points)
+    posterior.collect_moments = False
     if len(nodes.z) < 3:
         raise ConvergenceError(
             "log p(theta | y) could not be evaluated around its mode: the inner optimization failed at "

@@ -16,7 +16,14 @@ from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import check_integration, integrate_theta
 from pymc_inla.inference.latent_marginals import mixture_marginals
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, inner_change, judge
-from pymc_inla.inference.strategy import Choice, bytes_per_point, check_strategy, choose_inner, one_predictor_each
+from pymc_inla.inference.strategy import (
+    Choice,
+    bytes_per_point,
+    check_strategy,
+    choose_inner,
+    compare,
+    one_predictor_each,
+)
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
 from pymc_inla.status import Status
@@ -78,9 +85,10 @@ def run_inference(
 
     clock.stage("mode", 0.0)
     if choice is None:
-        choice, start = choose_inner(functions, strategy, start, vb_correct=vb_correct)
-    posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
-    mode = find_theta_mode(posterior, start, lower, upper)
+        choice, posterior, mode = choose_inner(functions, strategy, start, vb_correct=vb_correct)
+    else:
+        posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
+        mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
 
     clock.stage("integration", 0.2)
@@ -163,7 +171,7 @@ def design_budget(d: int, size: int) -> int:
 
 def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
     """Mixtures of the conditional moments at the design points."""
-    moments = [posterior.point(e.theta).moments() for e in integral.nodes]
+    moments = [posterior.moments(e.theta) for e in integral.nodes]
     mean, sd, skewness = (np.array([getattr(m, name) for m in moments]) for name in ("mean", "sd", "skewness"))
     return mixture_marginals(
         mean,
@@ -180,7 +188,7 @@ def _criteria(functions: LGMFunctions, posterior: ThetaPosterior, integral: Thet
         return criteria_by_draws(functions, draws.theta, draws.x, integral.mode.theta_star)
     large = functions.n_obs > 50_000
     return criteria_by_quadrature(
-        functions, posterior, integral, n_nodes=5 if large else 15, max_points=5 if large else 60
+        functions, posterior, integral, n_nodes=5 if large else 15, max_points=3 if large else 60
     )
 
 
@@ -189,17 +197,9 @@ def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, 
     if functions.gaussian:
         return InnerChange(0.0, 0.0, 0.0, "nothing (the inner approximation is exact)")
     if choice.finer is not None:
-        finer = ThetaPosterior(choice.finer)
-        finer.center = posterior.center
-        return inner_change(
-            mode,
-            lower,
-            upper,
-            lambda theta: finer(theta, keep=False).log_posterior - posterior(theta).log_posterior,
-            choice.finer_name,
-        )
+        return compare(posterior, choice.finer, mode, lower, upper, choice.finer_name)
     m = 200
-    if functions.n_x * m > 4e6:
+    if (functions.n_x + functions.n_eta) * m > 5e6:
         return InnerChange.unknown("importance ratios (too large)")
     return inner_change(
         mode, lower, upper, lambda theta: cumulant_correction(posterior.point(theta), 1, m), "importance weighting of x"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
 
 from pymc_inla.errors import InvalidOptionError
+from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
+from pymc_inla.inference.reliability import InnerChange, inner_change
+from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
-from pymc_inla.linalg import build_system
+from pymc_inla.linalg import build_system, choose_local
 
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
+
+FIRST_K, MAX_K = 5, 47
+"""Nodes per local latent: 5, 11, 23, 47 are tried."""
+TOLERANCE = 0.02
+"""Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,8 @@ def laplace_choice(functions: LGMFunctions, strategy: str, **options) -> Choice:
 
 def choose_inner(
     functions: LGMFunctions, strategy: str, start: np.ndarray, *, vb_correct: np.ndarray | None = None
-) -> tuple[Choice, np.ndarray]:
-    """The inner approximation for this model, and where the search for theta* may start.
+) -> tuple[Choice, ThetaPosterior, ThetaMode]:
+    """The inner approximation for this model, its evaluations so far, and theta*.
 
     Parameters
     ----------
@@ -65,15 +73,90 @@ def choose_inner(
         One of `STRATEGIES`.
     start : array (n_theta,)
     vb_correct : int array, optional
+
+    Raises
+    ------
+    InvalidOptionError
+        If quadrature is asked for and the model has no local latents to integrate one block at a time.
     """
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
-    return laplace_choice(functions, strategy, **options), start
+    laplace = laplace_choice(functions, strategy, **options)
+    size, lower, upper = bytes_per_point(functions), functions.theta_lower, functions.theta_upper
+    posterior = ThetaPosterior(laplace.inner, size)
+    mode = find_theta_mode(posterior, start, lower, upper)
+    if strategy not in ("auto", "quadrature") or (strategy == "auto" and functions.gaussian):
+        return laplace, posterior, mode
+    if strategy == "auto" and vb_correct is not None:
+        return replace(laplace, reason="vb_correct corrects the Laplace approximation"), posterior, mode
+    inner, obstacle = _local_quadrature(functions)
+    if inner is None:
+        if strategy == "quadrature":
+            raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
+        return replace(laplace, reason=f"quadrature does not fit this model: {obstacle}"), posterior, mode
+    if strategy == "auto":
+        change = compare(posterior, inner, mode, lower, upper, f"quadrature with {inner.k} nodes")
+        if change.shift < TOLERANCE and change.sd < TOLERANCE:
+            reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
+            return replace(laplace, reason=reason, finer=inner, finer_name=change.how), posterior, mode
+    inner, posterior, mode, reason = refine_k(inner, posterior, mode, lower, upper)
+    finer = inner.with_k(min(2 * inner.k + 1, MAX_K))
+    return Choice(inner, "quadrature", reason, finer, f"quadrature with {finer.k} nodes"), posterior, mode
+
+
+def _local_quadrature(functions: LGMFunctions):
+    """(QuadratureInner with few nodes, "") or (None, why not)."""
+    from pymc_inla.inference.quadrature import QuadratureInner
+
+    partition = choose_local(functions.Q_pattern, functions.A_pattern, functions.W_rows, functions.W_cols, functions.C)
+    if partition.local_blocks.size == 0:
+        return None, "no latents are conditionally independent given the rest."
+    try:
+        return QuadratureInner(functions, partition, k=FIRST_K), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
+    """What replacing the inner approximation of `posterior` by `inner` would change in theta."""
+    other = ThetaPosterior(inner)
+    other.center = posterior.center
+
+    def correction(theta: np.ndarray) -> float:
+        return other(theta, keep=False).log_posterior - posterior(theta, keep=False).log_posterior
+
+    return inner_change(mode, lower, upper, correction, how)
+
+
+def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper):
+    """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
+
+    Returns
+    -------
+    (QuadratureInner, ThetaPosterior, ThetaMode, reason)
+    """
+    center = posterior.center
+    while True:
+        current = ThetaPosterior(inner, posterior.bytes_per_point)
+        current.center = center
+        mode = find_theta_mode(current, mode.theta_star, lower, upper)
+        center = current.center
+        k = min(2 * inner.k + 1, MAX_K)
+        finer = inner.with_k(k)
+        change = compare(current, finer, mode, lower, upper, f"{k} nodes")
+        stable = change.shift < TOLERANCE and change.sd < TOLERANCE
+        if stable:
+            reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {TOLERANCE} sd"
+            return inner, current, mode, reason
+        if k == MAX_K:
+            reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
+            return inner, current, mode, reason
+        inner = finer
 
 
 def bytes_per_point(functions: LGMFunctions) -> float:
     """Rough size of one inner point: a few vectors, the patterns and a dense remainder."""
     vectors = 8 * functions.n_eta + 8 * functions.n_x + 3 * functions.A_pattern.nnz + 3 * functions.Q_pattern.nnz
-    return 8.0 * (vectors + min(functions.n_x, 1000) ** 2)
+    return 8.0 * (vectors + min(functions.n_x, 300) ** 2)
 
 
 def one_predictor_each(functions: LGMFunctions) -> bool:

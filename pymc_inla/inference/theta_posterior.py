@@ -41,6 +41,8 @@ class Evaluation:
     x_star: np.ndarray
     point: Any
     """The InnerPoint, or None when it was not kept"""
+    moments: Any = None
+    """Moments of x, where they were taken because the point could not be kept"""
 
 
 class ThetaPosterior:
@@ -65,6 +67,7 @@ class ThetaPosterior:
         self.center: Any = None
         self.root: np.ndarray | None = None
         self.strict = False
+        self.collect_moments = False
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -92,7 +95,9 @@ class ThetaPosterior:
             g = None
         kept = keep and self._kept + self.bytes_per_point <= KEEP_BYTES
         self._kept += self.bytes_per_point if kept else 0.0
-        result = Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star, point if kept else None)
+        moments = point.moments() if self.collect_moments and usable and not kept else None
+        whole = point if kept else None
+        result = Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star, whole, moments)
         self._memory[key] = result
         return result
 
@@ -121,6 +126,11 @@ class ThetaPosterior:
         z = np.linalg.solve(self.root, (np.array([e.theta for e in known]) - theta).T)
         nearest = known[int(np.argmin((z**2).sum(0)))]
         return WarmStart(nearest.theta, nearest.x_star)
+
+    def moments(self, theta: np.ndarray):
+        """Moments of x at theta, from the point or as collected."""
+        known = self(theta).moments
+        return self.point(theta).moments() if known is None else known
 
     def point(self, theta: np.ndarray):
         """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
