@@ -33,6 +33,8 @@ def kolmogorov_distances(posterior, scalars):
 
 @pytest.mark.parametrize("name", zoo.REFERENCE)
 @pytest.mark.filterwarnings("ignore:Data in y contains missing values")
+@pytest.mark.filterwarnings("ignore:For backward compatibility, 'str' dtypes")  # formulae, which Bambi uses
+@pytest.mark.filterwarnings("ignore::pymc_inla.errors.ReliabilityWarning")  # the verdict has tests of its own
 def test_marginals_agree_with_nuts(name):
     build, _ = zoo.REFERENCE[name]
     scalars = REFERENCES[name]["scalars"]

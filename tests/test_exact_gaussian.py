@@ -109,7 +109,8 @@ def test_zero_hyperparameters():
     summary = pmi.summary(idata, var_names=["b", "u"])
     np.testing.assert_allclose(summary["mean"].to_numpy(float), mean, atol=1e-8)
     np.testing.assert_allclose(summary["sd"].to_numpy(float), sd, rtol=1e-8)
-    assert idata["inla"].attrs["log_marginal_likelihood"] == pytest.approx(log_evidence(0.6), abs=1e-8)
+    # PyMC holds the constant 5.0 in single precision, and log(5) with it: an error of 3e-8 for each coefficient
+    assert idata["inla"].attrs["log_marginal_likelihood"] == pytest.approx(log_evidence(0.6), abs=1e-7)
 
 
 def test_offset_of_a_million():

@@ -8,6 +8,7 @@
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 from pymc.model.transform.optimization import freeze_dims_and_data
 from pytensor.graph.traversal import ancestors
@@ -32,7 +33,9 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     """
     refuse_minibatch(model)
     frozen = freeze_dims_and_data(model)
-    point = frozen.initial_point()
+    # without a C compiler, whose modules would take seconds to build for a function that runs once
+    with pytensor.config.change_flags(cxx=""):
+        point = frozen.initial_point()
     roles = classify(frozen, point)
     if not roles.latents:
         raise UnsupportedModelError(

@@ -30,14 +30,21 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
     if "mode" not in kwargs and size <= LARGE:
         kwargs["mode"] = Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["merge"]))
-    function = pytensor.function(inputs, outputs, **kwargs)
+    # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
+    with pytensor.config.change_flags(cxx=""):
+        function = pytensor.function(inputs, outputs, **kwargs)
     function.trust_input = True
     return function
 
 
+_BLAS = ("BlasOpt", "use_c_blas", "blas")
+"""Rewrites that only serve compiled code, and warn where PyTensor finds no BLAS of its own"""
+
+
 def stabilize(log_density: Variable) -> Variable:
     """The same log density, float64, without the overflows and cancellations of how it was written."""
-    return rewrite_graph(log_density.astype("float64"), include=("fast_compile", "stabilize"), clone=True)
+    log_density = log_density.astype("float64")
+    return rewrite_graph(log_density, include=("fast_compile", "stabilize"), exclude=_BLAS, clone=True)
 
 
 def split_theta(theta: np.ndarray, hyperparameters) -> list[np.ndarray]:
