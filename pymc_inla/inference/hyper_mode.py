@@ -49,7 +49,13 @@ class ThetaMode:
 
 
 def find_theta_mode(
-    posterior: ThetaPosterior, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, *, max_iterations: int = 60
+    posterior: ThetaPosterior,
+    start: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    *,
+    covariance: np.ndarray | None = None,
+    max_iterations: int = 60,
 ) -> ThetaMode:
     """Search the mode from one start.
 
@@ -58,6 +64,8 @@ def find_theta_mode(
     posterior : ThetaPosterior
     start, lower, upper : array (d,)
         Start and bounds of the search.
+    covariance : array (d, d), optional
+        Guess of the inverse negative Hessian, from a similar density.
 
     Raises
     ------
@@ -70,7 +78,7 @@ def find_theta_mode(
         only = _require_finite(posterior(theta, gradient=False))
         return ThetaMode(theta, np.zeros((0, 0)), only.log_posterior, only.status, 0)
     current = _finite_start(posterior, theta, lower, upper)
-    B, n_iterations = None, 0
+    B, n_iterations = covariance, 0
     for _ in range(4):
         current, B, status, n = _climb(posterior, current, B, lower, upper, max_iterations)
         n_iterations += n

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.lgm import Reliability
+from pymc_inla.lgm import Marginals, Reliability
 from pymc_inla.status import Status
 
 SHIFT_CHECK, SHIFT_BAD = 0.1, 0.5
@@ -26,6 +26,8 @@ SD_CHECK, SD_BAD = 0.1, 0.4
 """Relative change of a sd of theta."""
 OUTER_CHECK, OUTER_BAD = 0.03, 0.2
 K_CHECK = 0.7
+GAP_CHECK = 0.1
+"""Posterior sd by which draws and deterministic marginals may differ beyond Monte Carlo error."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,19 @@ def cumulant_correction(point, seed: int, m: int) -> float:
     return float(r.mean() + 0.5 * r.var()) if len(r) > m // 2 else np.nan
 
 
+def draws_gap(draws, marginals: Marginals) -> float:
+    """Largest distance of the means and sds of the draws of x from the deterministic marginals, in sd, beyond five
+    Monte Carlo errors; zero when the draws were not corrected by importance weights.
+    """
+    if not draws.resampled or marginals.mean.size == 0:
+        return 0.0
+    error = 1.0 / np.sqrt(len(draws.x) * min(draws.efficiency, 1.0))
+    sd = np.maximum(marginals.sd, 1e-300)
+    mean_gap = np.max(np.abs(draws.x.mean(0) - marginals.mean) / sd) - 5 * error
+    sd_gap = np.max(np.abs(draws.x.std(0) / sd - 1)) - 5 * error
+    return float(max(mean_gap, sd_gap, 0.0))
+
+
 def judge(
     *,
     change: InnerChange,
@@ -90,7 +105,8 @@ def judge(
     integral_messages: tuple[str, ...],
     failed_nodes: int,
     method: str,
-    strategy: str,
+    quadrature_fits: bool,
+    gap: float = 0.0,
     theta_k_hat: float = np.nan,
 ) -> Reliability:
     """Verdict "good", "check" or "bad" with its reasons.
@@ -109,11 +125,7 @@ def judge(
 
     if not np.isnan(change.shift) and (change.shift > SHIFT_CHECK or change.sd > SD_CHECK):
         severity = 2 if change.shift > SHIFT_BAD or change.sd > SD_BAD else 1
-        advice = (
-            'use strategy="quadrature"'
-            if strategy != "quadrature"
-            else "raise the number of nodes, or compare with NUTS"
-        )
+        advice = 'use strategy="quadrature", or compare with NUTS' if quadrature_fits else "compare with NUTS"
         say(
             severity,
             f"inner approximation: {change.how} would move a hyperparameter by {change.shift:.2f} sd and change its sd "
@@ -124,6 +136,12 @@ def judge(
             2 if outer_change > OUTER_BAD else 1,
             "integration over the hyperparameters: further points would move a quantile by about "
             f"{outer_change:.2f} sd; the posterior of the hyperparameters has an awkward shape, compare with NUTS",
+        )
+    if gap > GAP_CHECK:
+        say(
+            1,
+            f"marginals of latents: the importance-corrected draws differ from them by {gap:.2f} sd beyond Monte Carlo "
+            "error; believe the draws",
         )
     if method == "eb":
         messages.append("the hyperparameters are fixed at their mode (integration='eb'): their uncertainty is left out")
@@ -150,6 +168,7 @@ def judge(
         "inner_sd_change": change.sd,
         "inner_log_marginal_likelihood_change": change.log_marginal_likelihood,
         "outer_change": outer_change,
+        "draws_gap": gap,
         "k_hat": k_hat,
         "importance_efficiency": efficiency,
         "theta_k_hat": theta_k_hat,

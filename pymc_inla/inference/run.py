@@ -15,7 +15,7 @@ from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import check_integration, integrate_theta
 from pymc_inla.inference.latent_marginals import mixture_marginals
-from pymc_inla.inference.reliability import InnerChange, cumulant_correction, inner_change, judge
+from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
     Choice,
     bytes_per_point,
@@ -121,7 +121,8 @@ def run_inference(
         integral_messages=integral.messages,
         failed_nodes=failed,
         method=integral.method,
-        strategy=choice.strategy,
+        quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
+        gap=draws_gap(draws, latent_summary),
         theta_k_hat=integral.k_hat,
     )
     counts |= {

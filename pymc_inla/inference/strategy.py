@@ -34,6 +34,7 @@ class Choice:
     finer: object | None = None
     """A better inner approximation to judge this one by"""
     finer_name: str = ""
+    quadrature_fits: bool = True
 
 
 def check_strategy(strategy: str) -> None:
@@ -92,7 +93,8 @@ def choose_inner(
     if inner is None:
         if strategy == "quadrature":
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
-        return replace(laplace, reason=f"quadrature does not fit this model: {obstacle}"), posterior, mode
+        reason = f"quadrature does not fit this model: {obstacle}"
+        return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
     if strategy == "auto":
         change = compare(posterior, inner, mode, lower, upper, f"quadrature with {inner.k} nodes")
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
@@ -138,7 +140,7 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper):
     while True:
         current = ThetaPosterior(inner, posterior.bytes_per_point)
         current.center = center
-        mode = find_theta_mode(current, mode.theta_star, lower, upper)
+        mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
         center = current.center
         k = min(2 * inner.k + 1, MAX_K)
         finer = inner.with_k(k)

@@ -295,7 +295,7 @@ def judge_with(change, **other):
         "integral_messages": (),
         "failed_nodes": 0,
         "method": "grid",
-        "strategy": "laplace",
+        "quadrature_fits": True,
     }
     return judge(**(settings | other))
 
@@ -310,3 +310,4 @@ def test_verdicts():
     assert judge_with(InnerChange(0.9, 0.0, 0.0, "test")).verdict == "bad"
     assert judge_with(good, mode_status=Status.MAX_ITERATIONS).verdict == "check"
     assert judge_with(good, failed_nodes=2).verdict == "check"
+    assert "believe the draws" in judge_with(good, gap=0.3).messages[0]
