@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
+from pytensor.tensor.shape import Reshape
 from scipy import special
 
 from pymc_inla.compile.mode import compile_function, split_theta
@@ -92,7 +93,7 @@ def _constant(variable):
     variable = _strip(variable)
     if isinstance(variable, Constant):
         return np.asarray(variable.data, float).ravel()
-    if variable.owner is not None and isinstance(variable.owner.op, DimShuffle):
+    if variable.owner is not None and isinstance(variable.owner.op, DimShuffle | Reshape):
         return _constant(variable.owner.inputs[0])
     return None
 

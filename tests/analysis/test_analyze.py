@@ -1,0 +1,162 @@
+"""The pieces a model is taken apart into add up to the model: PyMC's own log density is the oracle."""
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+import pytest
+import zoo
+from pytensor.compile.mode import Mode
+from pytensor.graph.replace import clone_replace
+
+from pymc_inla.analysis import analyze_model
+
+MODE = Mode(linker="py", optimizer="fast_compile").including("stabilize")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Data in y contains missing values", "ignore:For backward compatibility, 'str' dtypes"
+)
+
+# Their latent coordinates differ from PyMC's values: tested one by one below.
+OTHER_COORDINATES = {"zero_sum", "icar", "missing_response"}
+BUILDERS = {name: build for name, (build, _) in zoo.REFERENCE.items() if name not in OTHER_COORDINATES} | {
+    f.__name__: f
+    for f in (zoo.seeds_tau, zoo.seeds_mean, zoo.seeds_noncentered, zoo.mvnormal_tau, zoo.mvnormal_chol)
+    + (zoo.correlated_slopes_noncentered, zoo.matmul_data)
+}
+
+
+def symbols(lgm):
+    return [v.variable for v in lgm.latents] + [h.variable for h in lgm.hyperparameters]
+
+
+def log_density(lgm):
+    """Sum of the pieces as a function of latents and hyperparameters."""
+    total = lgm.log_prior_x + lgm.log_prior_theta
+    for term in lgm.terms:
+        (value,) = clone_replace([term.logp], dict(zip(term.predictors, term.eta, strict=True)))
+        total = total + value.sum()
+    return pytensor.function(symbols(lgm), total, mode=MODE, on_unused_input="ignore")
+
+
+def random_point(model, seed):
+    rng = np.random.default_rng(seed)
+    return {name: np.asarray(v) + 0.3 * rng.normal(size=np.shape(v)) for name, v in model.initial_point().items()}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_pieces_add_up_to_the_model(name):
+    model = BUILDERS[name]()
+    lgm = analyze_model(model)
+    ours, theirs = log_density(lgm), model.compile_logp(mode=MODE)
+    names = [model.rvs_to_values[model[v.name]].name for v in lgm.latents] + [
+        h.variable.name for h in lgm.hyperparameters
+    ]
+    for seed in range(2):
+        point = random_point(model, seed)
+        # two sums of the same terms in different order
+        assert ours(*[point[k] for k in names]) == pytest.approx(float(theirs(point)), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["seeds", "correlated_slopes", "autoregressive", "likelihood_two_predictors"])
+def test_linear_predictors_are_affine(name):
+    lgm = analyze_model(zoo.REFERENCE[name][0]())
+    eta = pytensor.function(
+        symbols(lgm), pt.concatenate([e for t in lgm.terms for e in t.eta]), mode=MODE, on_unused_input="ignore"
+    )
+    rng = np.random.default_rng(1)
+    theta = [h.initial for h in lgm.hyperparameters]
+    x, y = ([rng.normal(size=v.shape) for v in lgm.latents] for _ in range(2))
+    zero = [np.zeros(v.shape) for v in lgm.latents]
+    both = [a + b for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(eta(*both, *theta) + eta(*zero, *theta), eta(*x, *theta) + eta(*y, *theta), atol=1e-12)
+
+
+def test_zero_sum_normal_is_a_density_on_the_hyperplane():
+    """In orthonormal coordinates of sum(x) = 0 the effect is iid normal."""
+    with pm.Model() as model:
+        u = pm.ZeroSumNormal("u", sigma=0.7, shape=5)
+        pm.Normal("y", u, 1.0, observed=np.zeros(5))
+    lgm = analyze_model(model)
+    density = pytensor.function(symbols(lgm), lgm.log_prior_x, mode=MODE)
+    x = np.random.default_rng(0).normal(size=5)
+    x -= x.mean()
+    expected = -0.5 * x @ x / 0.7**2 - 4 * np.log(0.7) - 2 * np.log(2 * np.pi)
+    assert float(density(x)) == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_array_equal(lgm.C.toarray(), np.ones((1, 5)))
+
+
+def test_zero_sum_over_two_axes_has_independent_constraints():
+    with pm.Model() as model:
+        u = pm.ZeroSumNormal("u", sigma=1.0, shape=(2, 3, 4), n_zerosum_axes=2)
+        pm.Normal("y", u, 1.0, observed=np.zeros((2, 3, 4)))
+    C = analyze_model(model).C.toarray()
+    assert C.shape == (2 * (3 + 4 - 1), 24)
+    assert np.linalg.matrix_rank(C) == C.shape[0]
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    x -= x.mean(1, keepdims=True)
+    x -= x.mean(2, keepdims=True)
+    np.testing.assert_allclose(C @ x.ravel(), 0, atol=1e-12)
+
+
+def test_icar_is_the_limit_of_its_soft_constraint():
+    """PyMC's density integrated over the direction of the constraint is ours on the hyperplane."""
+    model = zoo.icar()
+    lgm = analyze_model(model)
+    (u,) = (v for v in lgm.latents if v.name == "u")
+    density = pytensor.function(symbols(lgm), lgm.log_prior_x, mode=MODE, on_unused_input="ignore")
+    theirs = model.compile_logp(vars=[model["u"], model["a"]], mode=MODE)
+    x = np.random.default_rng(0).normal(size=25)
+    x -= x.mean()
+    s_log = np.asarray(lgm.hyperparameters[0].initial)
+    point = {"a": np.array(0.3), "u": x, "s_log__": s_log}
+    # the soft constraint is N(sum(x); 0, 0.001 n): along the unit normal its density at 0 integrates to 1
+    at_zero = -0.5 * np.log(2 * np.pi) - np.log(0.001 * 25)
+    ours = float(density(*[point[v.name] for v in lgm.latents], s_log))
+    assert ours == pytest.approx(float(theirs(point)) - at_zero - 0.5 * np.log(25), rel=1e-10)
+    assert u.size == 25
+
+
+def test_missing_responses_are_left_to_prediction():
+    lgm = analyze_model(zoo.missing_response())
+    assert lgm.predicted == ("y_unobserved",)
+    assert lgm.terms[0].shape == (197,)
+    assert "y" not in lgm.outputs
+
+
+def roles(model):
+    lgm = analyze_model(model)
+    return [v.name for v in lgm.latents], [h.name for h in lgm.hyperparameters]
+
+
+def test_normal_log_scale_is_a_hyperparameter():
+    with pm.Model() as model:
+        log_tau = pm.Normal("log_tau", 0, 1)
+        a = pm.Normal("a", 0, 1)
+        u = pm.Normal("u", 0, pm.math.exp(-0.5 * log_tau), shape=4)
+        log_noise = pm.Normal("log_noise", 0, 1)
+        pm.Normal("y", a + u, pm.math.exp(log_noise), observed=np.zeros(4))
+    assert roles(model) == (["a", "u"], ["log_tau", "log_noise"])
+
+
+def test_smaller_factor_of_a_product_is_a_hyperparameter():
+    with pm.Model() as model:
+        loading = pm.Normal("loading", 1, 0.5, shape=3)
+        f = pm.Normal("f", 0, 1, shape=30)
+        pm.Normal("y", f[:, None] * loading[None, :], 1.0, observed=np.zeros((30, 3)))
+    assert roles(model) == (["f"], ["loading"])
+
+
+def test_response_function_before_indexing():
+    g = np.repeat(np.arange(3), 4)
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, 1, shape=3)
+        rate = pm.Deterministic("rate", pm.math.exp(u))
+        pm.Poisson("y", rate[g], observed=np.ones(12, int))
+    lgm = analyze_model(model)
+    assert lgm.terms[0].shape == (12,)
+    assert len(lgm.terms[0].predictors) == 1
+
+
+def test_explanations_name_every_variable():
+    rows = {r.variable: r.role for r in analyze_model(zoo.seeds()).explanations}
+    assert rows["u"] == "latent" and rows["sigma"] == "hyperparameter" and rows["r"] == "likelihood"
