@@ -13,18 +13,14 @@ from pymc_inla.hook import INLA, register
 __version__ = importlib.metadata.version("pymc-inla")
 
 _LAZY = {
-    "IID": "pymc_inla.effects",
     "compare_mcmc": "pymc_inla.output.compare",
-    "copy": "pymc_inla.effects",
     "explain": "pymc_inla.output.explain",
-    "inla": "pymc_inla.formula",
     "marginal": "pymc_inla.output.marginal",
     "plot_comparison": "pymc_inla.output.plots",
-    "project": "pymc_inla.effects",
     "reliability": "pymc_inla.output.verdict",
     "summary": "pymc_inla.output.summary",
 }
-_MODULES = ("effects", "priors")
+_MODULES = ()
 
 __all__ = ["fit", "INLA", *sorted(_LAZY), *_MODULES]
 

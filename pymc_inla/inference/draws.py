@@ -2,8 +2,9 @@
 
 theta is drawn from the integrated density, not at its nodes. D centers among the values, spread evenly by systematic
 resampling, get an inner approximation of their own, and x is drawn from that of the nearest center. In one or two
-dimensions the cell around a center is a small fraction of the posterior sd, so that the dependence between theta and x is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and
-the pair (theta, x) is exact, unless the model is large and D small.
+dimensions the cell around a center is a small fraction of the posterior sd, so that the dependence between theta and x
+is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and the pair
+(theta, x) is exact, unless the model is large and D small.
 
 Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
 shape k allows, the draws are resampled, and follow the target of the inner approximation rather than the approximation.

@@ -13,8 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from pymc_inla.inference.conditional import is_affordable, laplace_moments
 from pymc_inla.inference.inner import Moments, Sample
 from pymc_inla.inference.newton import Mode, find_mode
+from pymc_inla.inference.variational import check_indices, variational_mean_shift
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.system import SelectedInverse, System
 from pymc_inla.status import Status
@@ -61,14 +63,25 @@ class LaplacePoint:
 
     @cached_property
     def mean_shift(self) -> np.ndarray:
-        """(n_x,) first-order difference between conditional mean and mode: S A' third."""
+        """(n_x,) difference between conditional mean and mode: S A' third to first order, or variational."""
         system, A = self.approximation.system, self.mode.design.A
+        if self.approximation.vb_correct is not None:
+            indices = check_indices(self.approximation.vb_correct, len(self.x_star))
+            W_covariance = self.selected_inverse.W
+            return variational_mean_shift(
+                self.approximation.functions, system, self.theta, self.mode, W_covariance, indices
+            )
         if self.approximation.functions.gaussian or self.approximation.strategy == "gaussian":
             return np.zeros(len(self.x_star))
         return self.mode.factor.solve(system.multiply_At(A, self.third))
 
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
+        a = self.approximation
+        if a.strategy == "laplace" and a.vb_correct is None and not a.functions.gaussian and is_affordable(a.functions):
+            found = laplace_moments(self)
+            if found is not None:
+                return found
         sd = np.sqrt(np.maximum(self.selected_inverse.diagonal, 0.0))
         return Moments(self.x_star + self.mean_shift, sd, self._skewness(sd))
 
@@ -90,7 +103,7 @@ class LaplacePoint:
         # a skew normal reaches 0.995; beyond 0.9 the expansion is no longer one
         return np.clip(skewness, -0.9, 0.9)
 
-    def _third_derivative(self, direction) -> np.ndarray:
+    def third_derivative(self, direction) -> np.ndarray:
         """(n_eta,) third derivative of the log-likelihood, twice along `direction`."""
         f = self.approximation.functions
         W_bar = -_double_off_diagonal(direction[f.W_rows] * direction[f.W_cols], f)
@@ -100,15 +113,15 @@ class LaplacePoint:
         f = self.approximation.functions
         covariance = f.A_pattern.to_matrix(self.mode.design.A) @ self.mode.factor.solve(np.eye(f.n_x))
         if len(f.W_rows) == f.n_eta:
-            return self._third_derivative(np.ones(f.n_eta)) @ covariance**3
-        return np.array([self._third_derivative(v) @ v for v in covariance.T])
+            return self.third_derivative(np.ones(f.n_eta)) @ covariance**3
+        return np.array([self.third_derivative(v) @ v for v in covariance.T])
 
     def _local_third_cumulant(self) -> np.ndarray:
         f = self.approximation.functions
         W = self.mode.likelihood.W[f.A_pattern.rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             covariance = np.where(W != 0, self.selected_inverse.A / W, 0.0)
-        third = self._third_derivative(np.ones(f.n_eta))[f.A_pattern.rows]
+        third = self.third_derivative(np.ones(f.n_eta))[f.A_pattern.rows]
         return np.bincount(f.A_pattern.indices, third * covariance**3, f.n_x)
 
     def eta_moments(self) -> Moments:
@@ -153,7 +166,10 @@ class LaplaceInner:
     ----------
     functions, system
     strategy : {"laplace", "simplified_laplace", "gaussian"}
-        How the marginals of x are corrected: not at all ("gaussian"), or in mean and skewness to first order.
+        How the marginals of x are corrected: not at all ("gaussian"), in mean and skewness to first order, or by a
+        Laplace approximation each ("laplace", in fields small enough for it; to first order otherwise).
+    vb_correct : True or int array, optional
+        Elements whose joint mean is corrected variationally (van Niekerk & Rue 2024) instead.
     skewness_budget : int
         Largest n_x * n_eta for which skewness sums over all observations.
     """
@@ -161,6 +177,7 @@ class LaplaceInner:
     functions: LGMFunctions
     system: System
     strategy: str = "laplace"
+    vb_correct: object = None
     skewness_budget: int = 1_000_000
 
     def evaluate(self, theta, start=None, *, gradient: bool = True) -> LaplacePoint:

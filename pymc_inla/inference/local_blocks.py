@@ -1,0 +1,157 @@
+"""Where local and shared latents meet: index structures that are built once per model.
+
+Local latents u_g (blocks g = 1..G of b latents) are independent given the shared latents x_S and theta. With block
+G standing for "no local latent",
+
+    eta_r = offset_r + A_rS x_S + a_r' u_g(r),
+    log p(x | theta) = c + b_S'x_S - x_S'Q_SS x_S / 2 + sum_g [(b_g - Q_gS x_S)'u_g - u_g'Q_gg u_g / 2],
+    d_g(u) = d/dx_S of the log joint of block g = sum_{r in g} A_rS' l_r'(eta_r) - Q_Sg u .
+
+d_g touches few shared latents: it is stored on pairs (g, s), numbered m = 0, 1, ...
+"""
+
+import numpy as np
+from scipy import linalg, sparse
+
+from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.partition import Partition
+
+MAX_SHARED = 3000
+"""Shared latents of the dense H_S: 72 MB."""
+MAX_PAIRS = 2e7
+"""Pairs of shared latents that meet in a block"""
+
+
+class LocalBlocks:
+    """Split of the patterns of A, Q and C.
+
+    Raises
+    ------
+    ValueError
+        If quadrature over these local blocks does not apply: no local blocks, constraints on local latents, blocks that
+        are not conditionally independent, or too many shared latents.
+    """
+
+    def __init__(self, functions: LGMFunctions, partition: Partition):
+        f = functions
+        self.local = np.asarray(partition.local_blocks, dtype=np.int64)
+        self.shared = np.asarray(partition.shared, dtype=np.int64)
+        self.G, self.b = self.local.shape
+        self.n_S = len(self.shared)
+        G, b = self.G, self.b
+        if G == 0:
+            raise ValueError("no latents are independent given the others: there is nothing to integrate one by one")
+        if self.n_S > MAX_SHARED:
+            raise ValueError(f"{self.n_S} shared latents: at most {MAX_SHARED} are supported by quadrature")
+        if f.C.shape[0] and abs(f.C[:, self.local.ravel()]).sum() > 0:
+            raise ValueError("a linear constraint ties local latents together, so their integral does not factorize")
+        block, component = np.full(f.n_x, G), np.zeros(f.n_x, dtype=np.int64)
+        block[self.local] = np.arange(G)[:, None]
+        component[self.local] = np.arange(b)
+        position = np.full(f.n_x, -1)
+        position[self.shared] = np.arange(self.n_S)
+        self._split_A(f, block, component, position)
+        self._split_Q(f, block, component, position)
+        self._pairs()
+        self._constraints(f)
+
+    def _split_A(self, f, block, component, position):
+        rows, cols = f.A_pattern.rows, f.A_pattern.indices
+        is_local = block[cols] < self.G
+        self.A_local = np.flatnonzero(is_local)
+        self.A_local_row, self.A_local_component = rows[is_local], component[cols[is_local]]
+        of_observation = np.full(f.n_obs, self.G)
+        observation = f.observation[self.A_local_row]
+        of_observation[observation] = block[cols[is_local]]
+        if np.any(of_observation[observation] != block[cols[is_local]]):
+            raise ValueError("an observation sees two local blocks")
+        self.obs_block = of_observation
+        self.row_block = of_observation[f.observation]
+        self.W_block = self.row_block[f.W_rows]
+        self.A_shared = np.flatnonzero(~is_local)
+        self.A_shared_row, self.A_shared_col = rows[~is_local], position[cols[~is_local]]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.A_shared_row, minlength=f.n_eta))])
+        self._A_template = (self.A_shared_col, indptr, (f.n_eta, self.n_S))
+
+    def _split_Q(self, f, block, component, position):
+        rows, cols = f.Q_pattern.rows, f.Q_pattern.indices
+        row_local, col_local = block[rows] < self.G, block[cols] < self.G
+        within = row_local & col_local
+        if np.any(block[rows[within]] != block[cols[within]]):
+            raise ValueError("the prior ties two local blocks together")
+        self.Q_LL = np.flatnonzero(within)
+        self.Q_LL_index = block[rows[within]], component[rows[within]], component[cols[within]]
+        self.Q_LS = np.flatnonzero(row_local & ~col_local)
+        self.Q_SL = np.flatnonzero(~row_local & col_local)
+        self.Q_LS_block, self.Q_LS_component = block[rows[self.Q_LS]], component[rows[self.Q_LS]]
+        self.Q_LS_shared = position[cols[self.Q_LS]]
+        self.Q_SL_index = position[rows[self.Q_SL]], block[cols[self.Q_SL]], component[cols[self.Q_SL]]
+        self.Q_SS = np.flatnonzero(~row_local & ~col_local)
+        self.Q_SS_index = position[rows[self.Q_SS]], position[cols[self.Q_SS]]
+
+    def _pairs(self):
+        """Numbers m of the pairs (g, s), and the pairs (m1, m2) of the same block."""
+        entry_block = self.row_block[self.A_shared_row]
+        blocked = entry_block < self.G
+        self.A_blocked = np.flatnonzero(blocked)
+        keys = np.concatenate([entry_block[blocked] * self.n_S + self.A_shared_col[blocked],
+                               self.Q_LS_block * self.n_S + self.Q_LS_shared])  # fmt: skip
+        unique, inverse = np.unique(keys, return_inverse=True)
+        self.n_m = len(unique)
+        self.m_block, self.m_shared = (unique // self.n_S, unique % self.n_S) if self.n_S else (unique, unique)
+        self.A_m, self.Q_m = inverse[: blocked.sum()], inverse[blocked.sum() :]
+        self.A_blocked_row = self.A_shared_row[self.A_blocked]
+        counts = np.bincount(self.m_block, minlength=self.G)
+        if np.sum(counts.astype(float) ** 2) > MAX_PAIRS:
+            raise ValueError("local blocks touch too many shared latents for quadrature")
+        start = np.concatenate([[0], np.cumsum(counts)])
+        repeats = counts[self.m_block]
+        self.pair_first = np.repeat(np.arange(self.n_m), repeats)
+        offset = np.arange(len(self.pair_first)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        self.pair_second = start[self.m_block[self.pair_first]] + offset
+        self.pair_s = self.m_shared[self.pair_first], self.m_shared[self.pair_second]
+        self.pair_cell = self.pair_s[0] * self.n_S + self.pair_s[1]
+
+    def _constraints(self, f):
+        C = f.C[:, self.shared].toarray() if f.C.shape[0] else np.zeros((0, self.n_S))
+        self.Z = linalg.null_space(C) if len(C) else np.eye(self.n_S)
+        self.origin = np.linalg.lstsq(C, f.e, rcond=None)[0] if len(C) else np.zeros(self.n_S)
+        self.constrained = len(C) > 0
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def project(self, x_S):
+        """The point nearest to x_S that satisfies the constraints."""
+        return self.origin + self.Z @ (self.Z.T @ (x_S - self.origin)) if self.constrained else x_S
+
+    def shared_design(self, A) -> sparse.csr_array:
+        """A_S, (n_eta, n_S)"""
+        indices, indptr, shape = self._A_template
+        return sparse.csr_array((A[self.A_shared], indices, indptr), shape=shape)
+
+    def local_design(self, A, n_eta) -> np.ndarray:
+        """a, (n_eta, b)"""
+        a = np.zeros((n_eta, self.b))
+        a[self.A_local_row, self.A_local_component] = A[self.A_local]
+        return a
+
+    def split_Q(self, Q) -> tuple[np.ndarray, np.ndarray]:
+        """Q_gg, (G, b, b), and the dense Q_SS, (n_S, n_S)"""
+        blocks, shared = np.zeros((self.G, self.b, self.b)), np.zeros((self.n_S, self.n_S))
+        blocks[self.Q_LL_index] = Q[self.Q_LL]
+        shared[self.Q_SS_index] = Q[self.Q_SS]
+        return blocks, shared
+
+    def join(self, x_S, u) -> np.ndarray:
+        """x from its parts"""
+        x = np.empty(self.n_S + u.size)
+        x[self.shared], x[self.local] = x_S, u
+        return x
+
+    def sum_rows(self, values) -> np.ndarray:
+        """Sums of (n_eta,) over the rows of each block, (G,)"""
+        return np.bincount(self.row_block, values, self.G + 1)[:-1]
+
+    def multiply_pairs(self, S_pairs, d) -> np.ndarray:
+        """Rows of S times d within each block, (n_m,)"""
+        return np.bincount(self.pair_first, S_pairs * d[self.pair_second], self.n_m)

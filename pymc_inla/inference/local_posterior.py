@@ -1,0 +1,290 @@
+"""The local latents integrated out, given the shared ones: adaptive Gauss-Hermite (Pinheiro & Bates 1995).
+
+    log p(y, x_S | theta) = shared prior + sum of l_i without local latents + sum_g log I_g,
+    I_g = integral exp h_g(u) du,   h_g(u) = (b_g - Q_gS x_S)'u - u'Q_gg u / 2 + sum_{i in g} l_i(z_i + a_i u)
+        ~ |R_g| sum_k omega_k exp(h_g(u_gk)),   u_gk = mode_g + R_g t_k,   R_g R_g' = inverse curvature at the mode .
+
+The nodes with their weights p_gk are a discrete posterior of u_g. From it come
+
+    gradient in x_S = E[d],    negative Hessian = E[-dd/dx_S] - Var[d]        (Fisher; Louis 1982).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from pymc_inla.inference.gauss_hermite import Rule
+from pymc_inla.inference.local_blocks import LocalBlocks
+from pymc_inla.inference.newton import clamp
+from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
+from pymc_inla.linalg.finite import all_finite
+
+MAX_LOCAL = 60
+LOCAL_TOLERANCE = 1e-8
+"""On the Newton decrement of every block: nodes are centered within 1e-4 of a local sd."""
+DENSE_SHARED = 24
+"""Shared latents up to which A_S'WA_S is formed with a dense A_S"""
+
+
+class Conditional:
+    """p(y, x | theta) at one theta, split into local and shared parts."""
+
+    def __init__(self, functions: LGMFunctions, blocks: LocalBlocks, theta: np.ndarray):
+        self.functions, self.blocks, self.theta = functions, blocks, theta
+        self.prior: Prior = functions.prior(theta)
+        self.design: Design = functions.design(theta)
+        self.A_S = blocks.shared_design(self.design.A)
+        self.A_dense = self.A_S.toarray() if blocks.n_S <= DENSE_SHARED else None
+        self.A_blocked = self.design.A[blocks.A_shared[blocks.A_blocked]]
+        self.a = blocks.local_design(self.design.A, functions.n_eta)
+        self.Q_gg, self.Q_SS = blocks.split_Q(self.prior.Q)
+        self.Q_LS = self.prior.Q[blocks.Q_LS]
+        self.b_S, self.b_L = self.prior.b[blocks.shared], self.prior.b[blocks.local]
+
+    def predictor(self, z, u) -> np.ndarray:
+        """eta = z + a'u, (n_eta,)"""
+        of_row = np.vstack([u, np.zeros(self.blocks.b)])[self.blocks.row_block]
+        return z + self.a[:, 0] * of_row[:, 0] if self.blocks.b == 1 else z + np.einsum("rc,rc->r", self.a, of_row)
+
+    def likelihood(self, eta) -> Likelihood:
+        """Log-likelihood at eta; overflow far from the mode becomes -inf, not a warning."""
+        with np.errstate(all="ignore"):
+            return self.functions.log_likelihood(eta, self.theta)
+
+    def shared_field(self, x_S) -> np.ndarray:
+        """b_g - Q_gS x_S, (G, b)"""
+        B = self.blocks
+        if len(self.Q_LS) == 0:
+            return self.b_L
+        pull = np.bincount(B.Q_LS_block * B.b + B.Q_LS_component, self.Q_LS * x_S[B.Q_LS_shared], B.G * B.b)
+        return self.b_L - pull.reshape(B.G, B.b)
+
+    def h(self, field, u, value) -> np.ndarray:
+        """Log joint of each block, (G,)"""
+        local = np.bincount(self.blocks.obs_block, value, self.blocks.G + 1)[:-1]
+        return local + np.einsum("gc,gc->g", u, field - 0.5 * np.einsum("gcd,gd->gc", self.Q_gg, u))
+
+    def slope(self, likelihood_gradient, u) -> np.ndarray:
+        """d_g(u) on the pairs (g, s), (n_m,)"""
+        B = self.blocks
+        d = np.bincount(B.A_m, self.A_blocked * likelihood_gradient[B.A_blocked_row], B.n_m)
+        if len(self.Q_LS):
+            d -= np.bincount(B.Q_m, self.Q_LS * u[B.Q_LS_block, B.Q_LS_component], B.n_m)
+        return d
+
+    def local_gradient(self, field, u, gradient) -> np.ndarray:
+        """dh/du, (G, b)"""
+        B = self.blocks
+        from_data = np.column_stack([B.sum_rows(self.a[:, c] * gradient) for c in range(B.b)])
+        return from_data + field - np.einsum("gcd,gd->gc", self.Q_gg, u)
+
+    def local_curvature(self, W) -> np.ndarray:
+        """Q_gg + a'Wa with W clamped to be nonnegative, (G, b, b)"""
+        B, f = self.blocks, self.functions
+        W = clamp(W, f)
+        n, rows, cols = f.n_eta, f.W_rows, f.W_cols
+        H = self.Q_gg.copy()
+        for c in range(B.b):
+            for e in range(c, B.b):
+                entry = W * self.a[rows, c] * self.a[cols, e]
+                entry[n:] += W[n:] * self.a[cols[n:], c] * self.a[rows[n:], e]
+                total = np.bincount(B.W_block, entry, B.G + 1)[:-1]
+                H[:, c, e] += total
+                if e > c:
+                    H[:, e, c] += total
+        return H
+
+    def information(self, W) -> np.ndarray:
+        """A_S'WA_S, (n_S, n_S)"""
+        n = self.functions.n_eta
+        if len(W) == n and self.A_dense is not None:
+            return (self.A_dense * W[:, None]).T @ self.A_dense
+        product = self.A_S.T @ (self.W_matrix(W) @ self.A_S)
+        return product.toarray()
+
+    def W_matrix(self, W) -> sparse.csr_array:
+        """W as a symmetric matrix, (n_eta, n_eta)"""
+        f = self.functions
+        n, rows, cols = f.n_eta, f.W_rows, f.W_cols
+        index = np.concatenate([rows, cols[n:]]), np.concatenate([cols, rows[n:]])
+        return sparse.csr_array(sparse.coo_array((np.concatenate([W, W[n:]]), index), shape=(n, n)))
+
+
+@dataclass(frozen=True)
+class LocalMode:
+    """Modes of all blocks given x_S."""
+
+    u: np.ndarray
+    """(G, b)"""
+    likelihood: Likelihood
+    """at u"""
+    h: np.ndarray
+    """(G,)"""
+    root: np.ndarray
+    """(G, b, b), lower triangular inverse-transposed Cholesky factors R with R R' = curvature^-1"""
+    log_det_root: np.ndarray
+    """(G,)"""
+    decrement: float
+    n_passes: int
+
+
+@dataclass(frozen=True)
+class LocalIntegral:
+    """log p(y, x_S | theta) with its derivatives in x_S, and the discrete posterior of the local latents."""
+
+    conditional: Conditional
+    x_S: np.ndarray
+    mode: LocalMode
+    value: float
+    gradient: np.ndarray
+    """(n_S,)"""
+    H: np.ndarray
+    """(n_S, n_S), negative Hessian"""
+    u: np.ndarray
+    """(K, G, b) nodes"""
+    p: np.ndarray
+    """(K, G + 1) their posterior weights; the last column stands for rows without local latents"""
+    d: np.ndarray
+    """(K, n_m) slopes at the nodes"""
+    likelihood_gradient: np.ndarray
+    """(n_eta,), E[l']"""
+    W: np.ndarray
+    """(n_W,), E[W]"""
+    n_passes: int
+
+    @property
+    def mean(self):
+        """E[u], (G, b)"""
+        return np.einsum("kg,kgc->gc", self.p[:, :-1], self.u)
+
+    @property
+    def d_mean(self):
+        """E[d], (n_m,)"""
+        return np.einsum("km,km->m", self.p[:, self.conditional.blocks.m_block], self.d)
+
+    def derivative_of_mean(self):
+        """dE[u]/dx_S = Cov(u, d) on the pairs (g, s), (n_m, b)"""
+        g = self.conditional.blocks.m_block
+        d = self.d - self.d_mean
+        return np.einsum("km,kmc->mc", self.p[:, g] * d, self.u[:, g])
+
+
+def find_local_mode(conditional: Conditional, x_S: np.ndarray, u: np.ndarray) -> LocalMode | None:
+    """Newton's method in all blocks at once, damped block by block. None where something is not finite or a block
+    has no positive curvature."""
+    c = conditional
+    field, z = c.shared_field(x_S), c.design.offset + c.A_S @ x_S
+    likelihood = c.likelihood(c.predictor(z, u))
+    h = c.h(field, u, likelihood.value)
+    passes = 1
+    if not all_finite(h):
+        u = np.zeros_like(u)
+        likelihood = c.likelihood(c.predictor(z, u))
+        h = c.h(field, u, likelihood.value)
+        passes += 1
+        if not all_finite(h):
+            return None
+    while True:
+        g = c.local_gradient(field, u, likelihood.gradient)
+        H = c.local_curvature(likelihood.W)
+        if not (all_finite(g) and all_finite(H)):
+            return None
+        root, log_det = _inverse_root(H)
+        if root is None:
+            return None
+        whitened = np.einsum("gdc,gd->gc", root, g)
+        decrement = np.einsum("gc,gc->g", whitened, whitened)
+        worst = float(decrement.max())
+        if worst < LOCAL_TOLERANCE or passes >= MAX_LOCAL:
+            return LocalMode(u, likelihood, h, root, log_det, worst, passes)
+        step = np.einsum("gcd,gd->gc", root, whitened)
+        length = np.ones(len(u))
+        # 1e-12: rounding in the sum over the observations of a block
+        slack = 1e-12 * (1.0 + np.abs(h))
+        while True:
+            trial = u + length[:, None] * step
+            new = c.likelihood(c.predictor(z, trial))
+            h_new = c.h(field, trial, new.value)
+            passes += 1
+            worse = ~(h_new >= h - slack)
+            if not worse.any() or passes >= MAX_LOCAL:
+                break
+            length[worse] *= 0.5
+        if worse.any():
+            return LocalMode(u, likelihood, h, root, log_det, worst, passes)
+        u, likelihood, h = trial, new, h_new
+
+
+def _inverse_root(H):
+    """R with R R' = H^-1 for each (b, b) matrix, and log |R|; None if one is not positive definite."""
+    if H.shape[1] == 1:
+        if H.min() <= 0:
+            return None, None
+        return 1.0 / np.sqrt(H), -0.5 * np.log(H[:, 0, 0])
+    if np.linalg.eigvalsh(H)[:, 0].min() <= 0:
+        return None, None
+    L = np.linalg.cholesky(H)
+    root = np.swapaxes(np.linalg.inv(L), 1, 2)
+    return root, -np.sum(np.log(np.diagonal(L, axis1=1, axis2=2)), axis=1)
+
+
+def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarray, rule: Rule) -> LocalIntegral | None:
+    """Integrate the local latents at x_S; the search of their modes starts from u_start (G, b).
+
+    Returns
+    -------
+    LocalIntegral or None
+        None where the log density or a derivative is not finite or a block has no curvature.
+    """
+    c, B = conditional, conditional.blocks
+    mode = find_local_mode(c, x_S, u_start)
+    if mode is None:
+        return None
+    field, z = c.shared_field(x_S), c.design.offset + c.A_S @ x_S
+    K, G = len(rule.t), B.G
+    nodes, weights, slopes = np.empty((K, G, B.b)), np.zeros((K, G + 1)), np.empty((K, B.n_m))
+    gradient, W = np.zeros(c.functions.n_eta), np.zeros(len(c.functions.W_rows))
+    for k in range(K):
+        u = mode.u + np.einsum("gcd,d->gc", mode.root, rule.t[k])
+        likelihood = mode.likelihood if k == 0 else c.likelihood(c.predictor(z, u))
+        h = mode.h if k == 0 else c.h(field, u, likelihood.value)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            # the node at the mode comes first and is the largest, so that nothing overflows
+            weight = np.exp(rule.log_weights[k] + h - mode.h)
+        bad = ~(weight > 0) | ~np.isfinite(weight)
+        if k > 0 and bad.any():
+            # a node without weight repeats the mode, where everything is finite
+            weight[bad], u[bad] = 0.0, mode.u[bad]
+            likelihood = c.likelihood(c.predictor(z, u))
+        nodes[k], weights[k, :-1] = u, weight
+        slopes[k] = c.slope(likelihood.gradient, u)
+        weights[k, -1] = float(k == 0)
+        gradient += weights[k][B.row_block] * likelihood.gradient
+        W += weights[k][B.W_block] * likelihood.W
+    total = weights.sum(0)
+    p = weights / total
+    gradient, W = gradient / total[B.row_block], W / total[B.W_block]
+    Qx = c.Q_SS @ x_S
+    outside = float(np.sum(mode.likelihood.value[B.obs_block == G]))
+    value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + outside
+    value += float(np.sum(mode.h + mode.log_det_root + np.log(total[:-1])))
+    slope = c.b_S - Qx + c.A_S.T @ gradient
+    if len(c.Q_LS):
+        mean = np.einsum("kg,kgc->gc", p[:, :-1], nodes)
+        slope -= np.bincount(B.Q_LS_shared, c.Q_LS * mean[B.Q_LS_block, B.Q_LS_component], B.n_S)
+    H = c.Q_SS + c.information(W) - _variance_of_slopes(B, p, slopes)
+    if not (np.isfinite(value) and all_finite(slope) and all_finite(H)):
+        return None
+    passes = mode.n_passes + K - 1
+    return LocalIntegral(c, x_S, mode, value, slope, H, nodes, p, slopes, gradient, W, passes)
+
+
+def _variance_of_slopes(B: LocalBlocks, p, slopes) -> np.ndarray:
+    """sum_g Var[d_g], (n_S, n_S)"""
+    of_m = p[:, B.m_block]
+    deviation = slopes - np.einsum("km,km->m", of_m, slopes)
+    total = np.zeros(len(B.pair_first))
+    for k in range(len(p)):
+        total += (of_m[k] * deviation[k])[B.pair_first] * deviation[k][B.pair_second]
+    return np.bincount(B.pair_cell, total, B.n_S**2).reshape(B.n_S, B.n_S)

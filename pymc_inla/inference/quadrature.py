@@ -1,0 +1,228 @@
+"""p(theta | y) with the local latents integrated by quadrature and the Laplace approximation for the shared ones only.
+
+    log p~(theta | y) = max over x_S of log p(y, x_S | theta) + log p(theta) + n/2 log 2 pi - 1/2 log det H_S,
+
+n the free dimension of x_S and H_S the negative Hessian of log p(y, x_S | theta) (Louis). With binary data in small
+groups p(x_L | y) is far from Gaussian and the full Laplace approximation fails; p(x_S | y, theta) is close to Gaussian.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from pymc_inla.inference.gauss_hermite import gauss_hermite
+from pymc_inla.inference.inner import Moments, Sample
+from pymc_inla.inference.local_blocks import LocalBlocks
+from pymc_inla.inference.local_posterior import Conditional, LocalIntegral, integrate_local
+from pymc_inla.inference.quadrature_adjoint import Adjoint
+from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.partition import Partition
+from pymc_inla.status import Status
+
+MAX_ITERATIONS = 60
+TOLERANCE = 1e-9
+"""On the Newton decrement of x_S; half of it is the distance of the log density to its maximum."""
+
+
+@dataclass(frozen=True)
+class QuadraturePoint:
+    """The quadrature approximation at one theta. See `pymc_inla.inference.inner.InnerPoint`."""
+
+    approximation: "QuadratureInner"
+    theta: np.ndarray
+    log_posterior: float
+    gradient: np.ndarray | None
+    x_star: np.ndarray
+    """(n_x,) mode of x_S, and of x_L given it"""
+    status: Status
+    n_newton: int
+    n_passes: int
+    log_prior_theta: float = np.nan
+    integral: LocalIntegral | None = None
+    factor: tuple | None = None
+    """Cholesky factor of Z'H_S Z"""
+
+    @cached_property
+    def S(self) -> np.ndarray:
+        """(n_S, n_S) covariance of x_S"""
+        Z = self.approximation.blocks.Z
+        return Z @ linalg.cho_solve(self.factor, Z.T) if Z.shape[1] else np.zeros((len(Z), len(Z)))
+
+    @cached_property
+    def adjoint(self) -> Adjoint:
+        """Derivatives at the nodes, shared between gradient and moments."""
+        return Adjoint(self.integral, self.S)
+
+    def moments(self) -> Moments:
+        """Moments of p~(x_j | theta, y), each (n_x,)."""
+        from pymc_inla.inference.quadrature_moments import latent_moments
+
+        return latent_moments(self)
+
+    def eta_moments(self) -> Moments:
+        """Moments of p~(eta_r | theta, y), each (n_eta,)."""
+        from pymc_inla.inference.quadrature_moments import predictor_moments
+
+        return predictor_moments(self)
+
+    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
+        """m draws of x given theta. See `pymc_inla.inference.quadrature_draws`."""
+        from pymc_inla.inference.quadrature_draws import draw
+
+        return draw(self, rng, m, densities=densities)
+
+
+@dataclass(frozen=True)
+class QuadratureInner:
+    """Local latents integrated by adaptive Gauss-Hermite. See `pymc_inla.inference.inner.InnerApproximation`.
+
+    Parameters
+    ----------
+    functions : LGMFunctions
+    partition : Partition
+    k : int
+        Odd number of nodes per dimension, at least 3 (k = 1 is `LaplaceInner`).
+
+    Raises
+    ------
+    ValueError
+        If k is not odd or below 3, or if the model does not fall apart over these local blocks (constraints on local
+        latents, no local latents, too many shared ones): use the Laplace approximation then.
+    """
+
+    functions: LGMFunctions
+    partition: Partition
+    k: int = 9
+    blocks: LocalBlocks = field(default=None, repr=False)
+    """Index structures, reused when only k changes"""
+
+    def __post_init__(self):
+        if self.k < 3:
+            raise ValueError(f"k={self.k} nodes: quadrature needs an odd k >= 3; k = 1 is the Laplace approximation.")
+        if self.blocks is None:
+            object.__setattr__(self, "blocks", LocalBlocks(self.functions, self.partition))
+        gauss_hermite(self.k, self.blocks.b)
+
+    def with_k(self, k: int) -> "QuadratureInner":
+        """The same model with another number of nodes."""
+        return replace(self, k=k)
+
+    def evaluate(self, theta, start=None, *, gradient: bool = True) -> QuadraturePoint:
+        """Integrate x out at theta, warm-started from `start.x_star`."""
+        theta = np.asarray(theta, float)
+        f, B = self.functions, self.blocks
+        log_prior, log_prior_gradient = f.log_prior_theta(theta)
+        x = np.zeros(f.n_x) if start is None else np.asarray(start.x_star, float)
+        search = self._find_mode(theta, x) if np.isfinite(log_prior) else _Search(None, None, Status.NON_FINITE, 0, 0)
+        if search.factor is None and start is not None and np.isfinite(log_prior):
+            again = self._find_mode(theta, np.zeros(f.n_x))
+            search = replace(
+                again, n_newton=again.n_newton + search.n_newton, n_passes=again.n_passes + search.n_passes
+            )
+        integral = search.integral
+        if search.factor is None:
+            x_star = x if integral is None else B.join(integral.x_S, integral.mode.u)
+            none = np.full(f.n_theta, np.nan) if gradient else None
+            return QuadraturePoint(self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes)
+        n_free = B.Z.shape[1]
+        log_det = 2.0 * float(np.sum(np.log(np.diag(search.factor[0]))))
+        value = integral.value + log_prior + 0.5 * (n_free * np.log(2 * np.pi) - log_det)
+        point = QuadraturePoint(
+            self,
+            theta,
+            value,
+            None,
+            B.join(integral.x_S, integral.mode.u),
+            search.status,
+            search.n_newton,
+            search.n_passes,
+            log_prior,
+            integral,
+            search.factor,
+        )
+        if not gradient:
+            return point
+        total = log_prior_gradient + (point.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
+        # the derivatives at the nodes cost three sweeps
+        finished = replace(point, gradient=total, n_passes=point.n_passes + 3 * (len(integral.p) - 1))
+        finished.__dict__["S"], finished.__dict__["adjoint"] = point.S, point.adjoint
+        return finished
+
+    def _find_mode(self, theta, x) -> "_Search":
+        """Newton's method for x_S. Nodes follow the modes of the local latents; as these move, the value of the rule
+        moves by its error, so a step is also accepted when it shrinks the gradient."""
+        B = self.blocks
+        conditional = Conditional(self.functions, B, theta)
+        x_S, u = B.project(x[B.shared]), x[B.local]
+        rule = gauss_hermite(self.k, B.b)
+        current = integrate_local(conditional, x_S, u, rule)
+        if current is None:
+            return _Search(None, None, Status.NON_FINITE, 0, 1)
+        passes = current.n_passes
+        for iteration in range(1, MAX_ITERATIONS + 1):
+            factor, exact = _factorize(B.Z.T @ current.H @ B.Z, conditional, B)
+            if factor is None:
+                return _Search(current, None, Status.NOT_POSITIVE_DEFINITE, iteration, passes)
+            reduced = B.Z.T @ current.gradient
+            step = B.Z @ linalg.cho_solve(factor, reduced) if len(reduced) else np.zeros(B.n_S)
+            decrement = float(current.gradient @ step)
+            floor = max(TOLERANCE, 1e-14 * abs(current.value))
+            if decrement < floor:
+                if not exact:
+                    return _Search(current, None, Status.NOT_POSITIVE_DEFINITE, iteration, passes)
+                return _Search(current, factor, Status.CONVERGED, iteration, passes)
+            drift = current.derivative_of_mean()
+            new, used = self._line_search(current, step, decrement, drift, factor, rule)
+            passes += used
+            if new is None:
+                status = Status.CONVERGED if exact and decrement < 1e-5 else Status.LINE_SEARCH_FAILED
+                return _Search(current, factor if exact else None, status, iteration, passes)
+            current = new
+        factor, exact = _factorize(B.Z.T @ current.H @ B.Z, conditional, B)
+        return _Search(current, factor if exact else None, Status.MAX_ITERATIONS, MAX_ITERATIONS, passes)
+
+    def _line_search(self, current: LocalIntegral, step, decrement, drift, factor, rule):
+        B, length, used = self.blocks, 1.0, 0
+        for _ in range(25):
+            x_S = current.x_S + length * step
+            moved = drift * (length * step)[B.m_shared][:, None]
+            shift = np.column_stack([np.bincount(B.m_block, moved[:, c], B.G) for c in range(B.b)])
+            new = integrate_local(current.conditional, x_S, current.mode.u + shift, rule)
+            if new is not None:
+                used += new.n_passes
+                reduced = B.Z.T @ new.gradient
+                remaining = float(reduced @ linalg.cho_solve(factor, reduced))
+                if new.value >= current.value + 1e-4 * length * decrement or remaining < 0.25 * decrement:
+                    return new, used
+            length *= 0.5
+        return None, used
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Outcome of the search for the mode of x_S."""
+
+    integral: LocalIntegral | None
+    factor: tuple | None
+    status: Status
+    n_newton: int
+    n_passes: int
+
+
+def _factorize(H, conditional: Conditional, B: LocalBlocks):
+    """Cholesky factor of Z'H_S Z, and whether it is of the true matrix; off the mode it may be indefinite, and its
+    spectrum is then reflected. (None, False) for a singular matrix."""
+    H = 0.5 * (H + H.T)
+    if len(H) == 0:
+        return (np.zeros((0, 0)), True), True
+    try:
+        return linalg.cho_factor(H, lower=True), True
+    except linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(H)
+    size = np.abs(values).max()
+    if size == 0:
+        return None, False
+    values = np.maximum(np.abs(values), 1e-8 * size)
+    return linalg.cho_factor((vectors * values) @ vectors.T, lower=True), False

@@ -1,0 +1,154 @@
+"""Derivatives of the quadrature approximation that need the likelihood at the nodes once more.
+
+With S = H_S^-1 held fixed, -1/2 log det H_S = sum_g E[F_g] + const for
+
+    F_g(u) = -1/2 <A_S S A_S', W(u)>_g + 1/2 (d - E d)'S (d - E d),
+
+and d/dphi E[F] = E[dF/dphi] + Cov(F, d log joint/dphi) in any parameter phi (x_S or theta): one vector-Jacobian product
+of the likelihood per node. In x_S it is q = d(-1/2 log det H_S)/dx_S, and v = S q is both the weight of the implicit
+change of x_S* in the gradient in theta, and the first-order difference between mean and mode of x_S.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_inla.inference.local_posterior import LocalIntegral
+
+
+@dataclass
+class _Pulled:
+    """Cotangents summed over the nodes."""
+
+    eta: np.ndarray
+    """(n_eta,)"""
+    eta_u: np.ndarray
+    """(n_eta, b), cotangent of eta times the node"""
+    theta: np.ndarray
+
+
+class Adjoint:
+    """Reverse derivatives at one local integral.
+
+    Parameters
+    ----------
+    integral : LocalIntegral
+    S : (n_S, n_S) array
+        Covariance of x_S.
+    """
+
+    def __init__(self, integral: LocalIntegral, S: np.ndarray):
+        self.integral, self.S = integral, S
+        c = integral.conditional
+        self.conditional, B = c, c.blocks
+        self.z = c.design.offset + c.A_S @ integral.x_S
+        f = c.functions
+        AS = c.A_S @ S
+        rows, cols = f.W_rows, f.W_cols
+        self.ASA = np.asarray((c.A_S[rows].multiply(AS[cols])).sum(axis=1)).reshape(-1)
+        self.AS = AS
+        doubled = self.ASA.copy()
+        doubled[f.n_eta :] *= 2.0
+        self.W_bar = -0.5 * doubled
+        self.S_pairs = S[B.pair_s]
+        self.deviation = integral.d - integral.d_mean
+        self.y = np.array([B.multiply_pairs(self.S_pairs, d) for d in self.deviation])
+        self._evaluate_F()
+        ones = self._pull(self.rho_F, self.y, curvature=True)
+        self.first = ones
+        q = c.A_S.T @ ones.eta
+        if len(c.Q_LS):
+            U = np.einsum("kg,kgc->gc", self.rho_F, integral.u)
+            q -= np.bincount(B.Q_LS_shared, c.Q_LS * U[B.Q_LS_block, B.Q_LS_component], B.n_S)
+        self.q = q
+        self.v = S @ q
+
+    def _evaluate_F(self):
+        """F at the nodes (K, G), rho_F = p (F - E F), and the part of the cotangent of A_S that comes with d."""
+        B, integral = self.conditional.blocks, self.integral
+        K = len(integral.u)
+        self.F = np.empty((K, B.G))
+        self.A_S_bar = np.zeros(len(B.A_blocked))
+        p = integral.p
+        for k in range(K):
+            likelihood = self.likelihood_at(k)
+            self.F[k] = np.bincount(B.W_block, self.W_bar * likelihood.W, B.G + 1)[:-1]
+            self.F[k] += 0.5 * np.bincount(B.m_block, self.deviation[k] * self.y[k], B.G)
+            weighted = (p[k][B.row_block] * likelihood.gradient)[B.A_blocked_row]
+            self.A_S_bar += weighted * self.y[k][B.A_m]
+        mean = np.einsum("kg,kg->g", p[:, :-1], self.F)
+        self.rho_F = p[:, :-1] * (self.F - mean)
+
+    def likelihood_at(self, k):
+        """Likelihood at node k."""
+        if k == 0:
+            return self.integral.mode.likelihood
+        return self.conditional.likelihood(self.conditional.predictor(self.z, self.integral.u[k]))
+
+    def _pull(self, rho, y, *, curvature: bool, outside: float = 0.0, v=None) -> _Pulled:
+        """sum_k of vjps with value_bar = rho_k, gradient_bar = p_k A_S y_k, W_bar = p_k W_bar.
+
+        Parameters
+        ----------
+        rho : (K, G)
+        y : (K, n_m), or None with `v` (n_S,) when it is the same for all nodes and blocks
+        outside : float
+            value_bar of observations without local latents.
+        """
+        c, B, p = self.conditional, self.conditional.blocks, self.integral.p
+        f = c.functions
+        pulled = _Pulled(np.zeros(f.n_eta), np.zeros((f.n_eta, B.b)), np.zeros(f.n_theta))
+        Av = None if v is None else c.A_S @ v
+        for k in range(len(p)):
+            u = self.integral.u[k]
+            value_bar = np.append(rho[k], outside if k == 0 else 0.0)[B.obs_block]
+            of_row = p[k][B.row_block]
+            if v is None:
+                gradient_bar = of_row * np.bincount(B.A_blocked_row, c.A_blocked * y[k][B.A_m], f.n_eta)
+            else:
+                gradient_bar = of_row * Av
+            W_bar = p[k][B.W_block] * self.W_bar if curvature else np.zeros(len(f.W_rows))
+            eta = c.predictor(self.z, u)
+            eta_bar, theta_bar = f.log_likelihood_vjp(eta, c.theta, value_bar, gradient_bar, W_bar)
+            pulled.eta += eta_bar
+            pulled.eta_u += eta_bar[:, None] * np.vstack([u, np.zeros(B.b)])[B.row_block]
+            pulled.theta += theta_bar
+        return pulled
+
+    def theta_gradient(self) -> np.ndarray:
+        """d/dtheta of log p(y, x_S* | theta) - 1/2 log det H_S, (n_theta,), with the change of x_S*."""
+        c, B, f = self.conditional, self.conditional.blocks, self.conditional.functions
+        integral, x_S, v, S = self.integral, self.integral.x_S, self.v, self.S
+        p, u = integral.p[:, :-1], integral.u
+        v_d = np.array([np.bincount(B.m_block, v[B.m_shared] * d, B.G) for d in self.deviation])
+        rho = p * (1.0 + v_d)
+        second = self._pull(rho, None, curvature=False, outside=1.0, v=v)
+        gradient = self.first.theta + second.theta
+        rho = rho + self.rho_F
+        mean = np.einsum("kg,kgc->gc", rho, u)
+        b_bar, Q_bar = np.empty(f.n_x), np.zeros(f.Q_pattern.nnz)
+        b_bar[B.shared], b_bar[B.local] = x_S + v, mean
+        i, j = B.Q_SS_index
+        Q_bar[B.Q_SS] = -0.5 * x_S[i] * x_S[j] - v[i] * x_S[j] - 0.5 * S[i, j]
+        g, r, s = B.Q_LL_index
+        Q_bar[B.Q_LL] = -0.5 * np.einsum("kg,kgr,kgs->grs", rho, u, u)[g, r, s]
+        i, g, r = B.Q_SL_index
+        Q_bar[B.Q_SL] = -0.5 * x_S[i] * mean[g, r]
+        if len(B.Q_LS):
+            y = self.y + v[B.m_shared]
+            of_d = np.zeros(len(B.Q_LS))
+            for k in range(len(p)):
+                of_d += p[k][B.Q_LS_block] * y[k][B.Q_m] * u[k][B.Q_LS_block, B.Q_LS_component]
+            Q_bar[B.Q_LS] = -0.5 * mean[B.Q_LS_block, B.Q_LS_component] * x_S[B.Q_LS_shared] - of_d
+        gradient = gradient + f.prior_vjp(c.theta, Q_bar, b_bar, 1.0)
+        if f.design_vjp is not None:
+            eta_bar = self.first.eta + second.eta
+            A_bar = np.zeros(f.A_pattern.nnz)
+            A_bar[B.A_local] = (self.first.eta_u + second.eta_u)[B.A_local_row, B.A_local_component]
+            row, col = B.A_shared_row, B.A_shared_col
+            WAS = c.W_matrix(integral.W) @ self.AS
+            shared_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS[row, col]
+            shared_bar[B.A_blocked] += self.A_S_bar
+            A_bar[B.A_shared] = shared_bar
+            gradient = gradient + f.design_vjp(c.theta, A_bar, eta_bar)
+        return gradient

@@ -1,0 +1,142 @@
+"""Univariate posterior moments at one theta: exact for the local latents given x_S, and the uncertainty of x_S on top.
+
+For a local latent, with the laws of total expectation, variance and third cumulance to first order in cov(x_S) = S,
+
+    mean  E[u] + (dE[u]/dx_S) v + Cov(u, F)          (v, F: see `quadrature_adjoint`; the last term is the curvature
+                                                      of E[u | x_S] in x_S)
+    var   Var[u] + B S B',       B = dE[u]/dx_S = Cov(u, d)
+    third E[(u - E u)^3] + 3 B S T',  T = dVar[u]/dx_S = E[(u - E u)^2 (d - E d)] .
+
+For the shared latents the third cumulant of p(x_S | y, theta) in the direction of column j of S (Rue et al. 2009,
+section 3.2.3, with the log density of x_S in the place of the likelihood).
+"""
+
+import numpy as np
+from scipy import sparse
+
+from pymc_inla.inference.inner import Moments
+
+MAX_SKEWNESS = 0.9
+"""A skew normal reaches 0.995; beyond this the expansion is no longer one."""
+SKEWNESS_BUDGET = 3e6
+"""Shared latents times predictors times nodes up to which the skewness of x_S is computed"""
+CHUNK_CELLS = 4_000_000
+
+
+def latent_moments(point) -> Moments:
+    """Moments of p~(x_j | theta, y), each (n_x,)."""
+    B = point.approximation.blocks
+    mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
+    variance_S = np.maximum(np.diag(point.S), 0.0)
+    mean[B.shared] = point.integral.x_S + point.adjoint.v
+    sd[B.shared] = np.sqrt(variance_S)
+    skewness[B.shared] = _shared_skewness(point, sd[B.shared])
+    local = _LocalCumulants(point)
+    for c in range(B.b):
+        through = _quadratic(B, point.adjoint.S_pairs, local.B[:, c], local.B[:, c])
+        variance = local.variance[:, c, c] + through
+        third = local.third(c) + 3.0 * _quadratic(B, point.adjoint.S_pairs, local.B[:, c], local.T(c))
+        at = B.local[:, c]
+        mean[at], sd[at] = local.mean[:, c], np.sqrt(variance)
+        skewness[at] = _bounded(third, sd[at])
+    return Moments(mean, sd, skewness)
+
+
+def predictor_moments(point) -> Moments:
+    """Moments of p~(eta_r | theta, y), each (n_eta,): eta = offset + A_S x_S + a'u."""
+    B, c = point.approximation.blocks, point.integral.conditional
+    local = _LocalCumulants(point)
+    n, row_block = c.functions.n_eta, B.row_block
+    inside = np.minimum(row_block, B.G - 1)
+    a = np.where((row_block < B.G)[:, None], c.a, 0.0)
+    mean = c.design.offset + c.A_S @ (point.integral.x_S + point.adjoint.v)
+    mean = mean + np.einsum("rc,rc->r", a, local.mean[inside])
+    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a)
+    # how a row moves with x_S: directly, and through the conditional mean of its local latents
+    effect = c.A_S
+    for e in range(B.b):
+        by_block = sparse.csr_array((local.B[:, e], (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
+        effect = effect + sparse.csr_array(by_block[inside].multiply(a[:, [e]]))
+    third = np.zeros(n)
+    spread = None
+    if B.b == 1:
+        third = a[:, 0] ** 3 * local.third(0)[inside]
+        spread = sparse.csr_array((local.T(0), (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
+    chunk = max(1, CHUNK_CELLS // max(1, B.n_S))
+    effect = sparse.csr_array(effect)
+    for start in range(0, n if B.n_S else 0, chunk):
+        at = slice(start, min(start + chunk, n))
+        moved = effect[at] @ point.S
+        variance[at] += np.asarray(effect[at].multiply(moved).sum(axis=1)).reshape(-1)
+        if spread is not None:
+            pulled = np.asarray(spread[inside[at]].multiply(moved).sum(axis=1)).reshape(-1)
+            third[at] += 3.0 * a[at, 0] ** 2 * pulled
+    sd = np.sqrt(np.maximum(variance, 0.0))
+    return Moments(mean, sd, _bounded(third, sd))
+
+
+class _LocalCumulants:
+    """Cumulants of the local latents and of pairs of them with the slopes d."""
+
+    def __init__(self, point):
+        integral, adjoint, self.blocks = point.integral, point.adjoint, point.approximation.blocks
+        B = self.blocks
+        self.p, self.slopes = integral.p[:, :-1], adjoint.deviation
+        mean = integral.mean
+        self.u = integral.u - mean
+        self.B = integral.derivative_of_mean()
+        self.variance = np.einsum("kg,kgc,kgd->gcd", self.p, self.u, self.u)
+        shift = self.B * adjoint.v[B.m_shared][:, None]
+        moved = np.column_stack([np.bincount(B.m_block, shift[:, c], B.G) for c in range(B.b)])
+        self.mean = mean + moved + np.einsum("kg,kgc->gc", adjoint.rho_F, self.u)
+
+    def third(self, c) -> np.ndarray:
+        """E[(u - E u)^3], (G,)"""
+        return np.einsum("kg,kg->g", self.p, self.u[:, :, c] ** 3)
+
+    def T(self, c) -> np.ndarray:
+        """dVar[u]/dx_S, (n_m,)"""
+        g = self.blocks.m_block
+        return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, g], self.slopes)
+
+
+def _quadratic(B, S_pairs, left, right) -> np.ndarray:
+    """left_g'S right_g for every block, (G,)"""
+    return np.bincount(B.m_block, left * B.multiply_pairs(S_pairs, right), B.G)
+
+
+def _bounded(third, sd) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skewness = np.where(sd > 0, third / sd**3, 0.0)
+    return np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS)
+
+
+def _shared_skewness(point, sd) -> np.ndarray:
+    """Skewness of x_S, (n_S,): third derivative of log p(y, x_S | theta) along the columns w of S over sd^3,
+
+        sum_g { kappa_3(d'w) - 3 Cov(d'w, sum_r W_r (A_r w)^2) } + sum_r E[l'''_r] (A_r w)^3 .
+
+    Zero where an observation has several predictors or the budget is exceeded.
+    """
+    integral, B = point.integral, point.approximation.blocks
+    c = integral.conditional
+    f = c.functions
+    if f.gaussian or len(f.W_rows) > f.n_eta or B.n_S * f.n_eta * len(integral.p) > SKEWNESS_BUDGET:
+        return np.zeros(B.n_S)
+    AS = c.A_S @ point.S
+    by_pair = sparse.csr_array((np.arange(B.n_m) * 0.0 + 1.0, (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
+    third = np.zeros(B.n_S)
+    squares, cubes = AS**2, AS**3
+    zero_obs, zero_eta = np.zeros(f.n_obs), np.zeros(f.n_eta)
+    to_block = sparse.csr_array((np.ones(f.n_eta), (B.row_block, np.arange(f.n_eta))), shape=(B.G + 1, f.n_eta))
+    for k in range(len(integral.p)):
+        p = integral.p[k]
+        eta = c.predictor(point.adjoint.z, integral.u[k])
+        by_pair.data = point.adjoint.deviation[k]
+        slope = by_pair @ point.S
+        likelihood = point.adjoint.likelihood_at(k)
+        curvature = (to_block @ (likelihood.W[:, None] * squares))[:-1]
+        third += p[:-1] @ (slope**3 - 3.0 * slope * curvature)
+        l3 = f.log_likelihood_vjp(eta, c.theta, zero_obs, zero_eta, -p[B.row_block])[0]
+        third += l3 @ cubes
+    return _bounded(third, sd)
