@@ -112,7 +112,7 @@ def criteria_by_quadrature(
             log_p = functions.log_likelihood(value, theta).value
             cdf = functions.cdf(value, theta) if functions.cdf is not None else None
             moments.add(np.maximum(log_p, LOWEST), weight * w, abs(z) >= limit, cdf)
-    at_mean = functions.log_likelihood(eta_mean, integral.mode.theta_star).value
+    at_mean = functions.log_likelihood(eta_mean, integral.highest).value
     return moments.result(float(-2 * at_mean.sum()), functions.cdf is not None)
 
 

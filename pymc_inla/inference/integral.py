@@ -39,6 +39,12 @@ class ThetaIntegral:
     """Pareto shape of the importance ratios of theta, where there are any"""
     messages: tuple[str, ...] = ()
 
+    @property
+    def highest(self) -> np.ndarray:
+        """(d,) theta*: the mode that the search found, or the highest node where another mode turned out higher."""
+        best = max(self.nodes, key=lambda e: e.log_posterior)
+        return best.theta if best.log_posterior > self.mode.log_posterior + 1e-3 else self.mode.theta_star
+
 
 @dataclass(frozen=True)
 class FineGrid:

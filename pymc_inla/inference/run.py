@@ -143,9 +143,9 @@ def run_inference(
             log_density=integral.log_density,
             status=tuple(e.status.value for e in integral.nodes),
         ),
-        theta_star=mode.theta_star,
+        theta_star=integral.highest,
         theta_covariance=mode.covariance,
-        x_star=posterior(mode.theta_star).x_star,
+        x_star=posterior(integral.highest).x_star,
         theta_marginals=theta_summary,
         latent_marginals=latent_summary,
         draws_theta=draws.theta,
@@ -186,7 +186,7 @@ def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marg
 
 def _criteria(functions: LGMFunctions, posterior: ThetaPosterior, integral: ThetaIntegral, draws) -> Criteria:
     if not one_predictor_each(functions):
-        return criteria_by_draws(functions, draws.theta, draws.x, integral.mode.theta_star)
+        return criteria_by_draws(functions, draws.theta, draws.x, integral.highest)
     large = functions.n_obs > 50_000
     return criteria_by_quadrature(
         functions, posterior, integral, n_nodes=5 if large else 15, max_points=3 if large else 60
