@@ -153,6 +153,6 @@ def test_posterior(case):
     np.testing.assert_allclose(summary["sd"].to_numpy(float) / sd, 1, atol=0.03)
     criteria = idata["inla"]["criteria"]
     if "dic" in criteria:
-        # twice the mean deviance enters, which the engines integrate over different marginals of eta: in pois_1000 it is
-        # 3091.9 there, 3091.3 here, and 3090.7 +- 0.3 from importance-weighted draws
+        # twice the mean deviance enters, which the engines integrate over different marginals of eta: in pois_1000 it
+        # is 3091.9 there, 3091.3 here, and 3090.7 +- 0.3 from importance-weighted draws
         assert float(criteria["dic"]) == pytest.approx(reference["dic"]["dic"], abs=0.6, rel=5e-4)
