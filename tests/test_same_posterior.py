@@ -29,12 +29,13 @@ def centered_seeds(request):
 def test_four_ways_to_write_a_group_effect(build, centered_seeds):
     strategy, centered = centered_seeds
     other = deterministic_fit(build(), strategy)
-    # with quadrature the number of nodes may differ: both promise 0.01 posterior sd (0.13 for sigma, 0.2 for b)
-    atol = 2e-4 if strategy == "laplace" else 1.3e-3
-    np.testing.assert_allclose(marginal(other, "sigma"), marginal(centered, "sigma"), atol=atol)
-    np.testing.assert_allclose(marginal(other, "b"), marginal(centered, "b"), atol=atol)
+    # quadrature refines its nodes until theta moves by less than 0.02 posterior sd, and no further
+    tolerance = 2e-3 if strategy == "laplace" else 0.025
+    for variable in ("sigma", "b"):
+        base, found = marginal(centered, variable), marginal(other, variable)
+        np.testing.assert_allclose((found - base) / base[:, 1:2], 0, atol=tolerance)
     evidence = [f["inla"].attrs["log_marginal_likelihood"] for f in (other, centered)]
-    assert evidence[0] == pytest.approx(evidence[1], abs=10 * atol)
+    assert evidence[0] == pytest.approx(evidence[1], abs=tolerance)
 
 
 def test_multivariate_normal_by_covariance_precision_and_factor():

@@ -59,8 +59,10 @@ def laplace_choice(functions: LGMFunctions, strategy: str, **options) -> Choice:
         reason = "the likelihood is Gaussian: the Laplace approximation is exact given theta"
     else:
         reason = "asked for"
-    name = "laplace" if strategy in ("auto", "quadrature") else strategy
-    return Choice(LaplaceInner(functions, system, strategy=name, **options), name, reason)
+    if strategy in ("auto", "quadrature"):
+        # kept only where it is accurate: first-order corrections of the marginals are, too, and cost next to nothing
+        return Choice(LaplaceInner(functions, system, strategy="simplified_laplace", **options), "laplace", reason)
+    return Choice(LaplaceInner(functions, system, strategy=strategy, **options), strategy, reason)
 
 
 def choose_inner(
