@@ -85,6 +85,17 @@ def test_minibatch():
     refused(model, "y", "Minibatch")
 
 
+@pytest.mark.filterwarnings("ignore:The `pymc.dims` module is experimental")
+def test_variables_of_pymc_dims():
+    import pymc.dims as pmd
+
+    with pm.Model(coords={"obs": range(30)}) as model:
+        y = pmd.Data("data", COUNTS, dims="obs")
+        a = pmd.Normal("a", 0, 1)
+        pmd.Poisson("y", mu=pmd.math.exp(a), observed=y)
+    refused(model, "a", "pymc.dims")
+
+
 def test_many_hyperparameters_need_empirical_bayes():
     with pm.Model() as model:
         s = pm.HalfNormal("s", 1, shape=25)

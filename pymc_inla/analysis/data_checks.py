@@ -24,6 +24,23 @@ def refuse_minibatch(model) -> None:
                 )
 
 
+def refuse_labeled(model) -> None:
+    """Refuse variables of `pymc.dims`, whose graphs the analysis does not read.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    for rv in model.basic_RVs:
+        if hasattr(rv.type, "dims"):
+            raise UnsupportedModelError(
+                rv.name,
+                "it is a variable of pymc.dims, which cannot be read yet",
+                "Write the model with the distributions of pymc itself (dims= and coords work there too), or sample it "
+                "with pm.sample.",
+            )
+
+
 def check_covariates(term_name: str, predictors) -> None:
     """Refuse NaN and infinite numbers in the data that make up linear predictors.
 
