@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import gammaln, logsumexp, stdtrit
-from scipy.stats import qmc
 
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, morton_key, normalize
 from pymc_inla.inference.emulator import Emulator
@@ -64,6 +63,8 @@ class Proposal:
     log_shares: np.ndarray
 
     def sample(self, m: int, d: int, seed: int) -> np.ndarray:
+        from scipy.stats import qmc  # 0.4 s to import, and only needed with many hyperparameters
+
         u = qmc.Sobol(d + 1, scramble=True, rng=np.random.default_rng(seed)).random(m)
         which = np.searchsorted(np.cumsum(np.exp(self.log_shares)), u[:, d] * (1 - 1e-12))
         which = np.minimum(which, len(self.components) - 1)
