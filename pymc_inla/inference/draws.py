@@ -53,7 +53,7 @@ def n_distinct(size: int, d: int, n_draws: int) -> int:
     for limit, distinct in ((30_000, (50, 50, 100)[d] if d <= 2 else 200), (300_000, 24)):
         if size <= limit:
             return min(distinct, n_draws)
-    return min(8, n_draws)
+    return min(4, n_draws)
 
 
 def draw_joint(

@@ -197,6 +197,8 @@ def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, 
     """Compare with the finer inner approximation of the choice, or by importance ratios of draws of x."""
     if functions.gaussian:
         return InnerChange(0.0, 0.0, 0.0, "nothing (the inner approximation is exact)")
+    if choice.change is not None:
+        return choice.change
     if choice.finer is not None:
         return compare(posterior, choice.finer, mode, lower, upper, choice.finer_name)
     m = 200

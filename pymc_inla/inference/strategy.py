@@ -21,6 +21,8 @@ FIRST_K, MAX_K = 5, 47
 """Nodes per local latent: 5, 11, 23, 47 are tried."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
+LARGE, LARGE_TOLERANCE = 300_000, 0.05
+"""The same for models of more latents and predictors than this, where sd are small and passes over the data dear."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Choice:
     """A better inner approximation to judge this one by"""
     finer_name: str = ""
     quadrature_fits: bool = True
+    change: InnerChange | None = None
+    """What `finer` changes in theta, where it has been measured at theta* already"""
 
 
 def check_strategy(strategy: str) -> None:
@@ -101,10 +105,14 @@ def choose_inner(
         change = compare(posterior, inner, mode, lower, upper, f"quadrature with {inner.k} nodes")
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
-            return replace(laplace, reason=reason, finer=inner, finer_name=change.how), posterior, mode
-    inner, posterior, mode, reason = refine_k(inner, posterior, mode, lower, upper)
+            chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
+            return chosen, posterior, mode
+    large = functions.n_x + functions.n_eta > LARGE
+    tolerance = LARGE_TOLERANCE if large else TOLERANCE
+    inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
     finer = inner.with_k(min(2 * inner.k + 1, MAX_K))
-    return Choice(inner, "quadrature", reason, finer, f"quadrature with {finer.k} nodes"), posterior, mode
+    name = f"quadrature with {finer.k} nodes"
+    return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
 
 
 def _local_quadrature(functions: LGMFunctions):
@@ -131,12 +139,12 @@ def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how
     return inner_change(mode, lower, upper, correction, how)
 
 
-def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper):
+def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
     """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
 
     Returns
     -------
-    (QuadratureInner, ThetaPosterior, ThetaMode, reason)
+    (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
     """
     center = posterior.center
     while True:
@@ -146,14 +154,14 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper):
         center = current.center
         k = min(2 * inner.k + 1, MAX_K)
         finer = inner.with_k(k)
-        change = compare(current, finer, mode, lower, upper, f"{k} nodes")
-        stable = change.shift < TOLERANCE and change.sd < TOLERANCE
+        change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
+        stable = change.shift < tolerance and change.sd < tolerance
         if stable:
-            reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {TOLERANCE} sd"
-            return inner, current, mode, reason
+            reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
+            return inner, current, mode, change, reason
         if k == MAX_K:
             reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
-            return inner, current, mode, reason
+            return inner, current, mode, change, reason
         inner = finer
 
 
