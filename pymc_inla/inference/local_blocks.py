@@ -8,6 +8,11 @@ G standing for "no local latent",
     d_g(u) = d/dx_S of the log joint of block g = sum_{r in g} A_rS' l_r'(eta_r) - Q_Sg u .
 
 d_g touches few shared latents: it is stored on pairs (g, s), numbered m = 0, 1, ...
+
+Where a local latent has a mean in x_S (a hierarchical mean), Q_gS is as large as Q_gg, and large precisions would
+cancel in the derivatives. The integral is therefore over w_g = u_g - P_g x_S with P_g = -Q_gg^-1 Q_gS, independent of
+x_S a priori: the same model with A_S + a P in the place of A_S, no Q_gS, and Q_SS + Q_Sg P_g in the place of Q_SS. That
+design is stored on entries e = (r, s).
 """
 
 import numpy as np
@@ -52,7 +57,7 @@ class LocalBlocks:
         position[self.shared] = np.arange(self.n_S)
         self._split_A(f, block, component, position)
         self._split_Q(f, block, component, position)
-        self._pairs()
+        self._pairs(f.n_eta)
         self._constraints(f)
 
     def _split_A(self, f, block, component, position):
@@ -70,8 +75,6 @@ class LocalBlocks:
         self.W_block = self.row_block[f.W_rows]
         self.A_shared = np.flatnonzero(~is_local)
         self.A_shared_row, self.A_shared_col = rows[~is_local], position[cols[~is_local]]
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.A_shared_row, minlength=f.n_eta))])
-        self._A_template = (self.A_shared_col, indptr, (f.n_eta, self.n_S))
 
     def _split_Q(self, f, block, component, position):
         rows, cols = f.Q_pattern.rows, f.Q_pattern.indices
@@ -82,25 +85,25 @@ class LocalBlocks:
         self.Q_LL = np.flatnonzero(within)
         self.Q_LL_index = block[rows[within]], component[rows[within]], component[cols[within]]
         self.Q_LS = np.flatnonzero(row_local & ~col_local)
-        self.Q_SL = np.flatnonzero(~row_local & col_local)
         self.Q_LS_block, self.Q_LS_component = block[rows[self.Q_LS]], component[rows[self.Q_LS]]
         self.Q_LS_shared = position[cols[self.Q_LS]]
-        self.Q_SL_index = position[rows[self.Q_SL]], block[cols[self.Q_SL]], component[cols[self.Q_SL]]
+        self.coupled = len(self.Q_LS) > 0
         self.Q_SS = np.flatnonzero(~row_local & ~col_local)
         self.Q_SS_index = position[rows[self.Q_SS]], position[cols[self.Q_SS]]
 
-    def _pairs(self):
-        """Numbers m of the pairs (g, s), and the pairs (m1, m2) of the same block."""
+    def _pairs(self, n_eta):
+        """Numbers m of the pairs (g, s), the pairs (m1, m2) of the same block, and the entries e of A_S + a P."""
+        n_S = self.n_S
         entry_block = self.row_block[self.A_shared_row]
         blocked = entry_block < self.G
-        self.A_blocked = np.flatnonzero(blocked)
-        keys = np.concatenate([entry_block[blocked] * self.n_S + self.A_shared_col[blocked],
-                               self.Q_LS_block * self.n_S + self.Q_LS_shared])  # fmt: skip
+        keys = np.concatenate(
+            [entry_block[blocked] * n_S + self.A_shared_col[blocked], self.Q_LS_block * n_S + self.Q_LS_shared]
+        )
         unique, inverse = np.unique(keys, return_inverse=True)
         self.n_m = len(unique)
-        self.m_block, self.m_shared = (unique // self.n_S, unique % self.n_S) if self.n_S else (unique, unique)
-        self.A_m, self.Q_m = inverse[: blocked.sum()], inverse[blocked.sum() :]
-        self.A_blocked_row = self.A_shared_row[self.A_blocked]
+        self.m_block, self.m_shared = (unique // n_S, unique % n_S) if n_S else (unique, unique)
+        self.Q_m = inverse[blocked.sum() :]
+        self._entries(n_eta, unique)
         counts = np.bincount(self.m_block, minlength=self.G)
         if np.sum(counts.astype(float) ** 2) > MAX_PAIRS:
             raise ValueError("local blocks touch too many shared latents for quadrature")
@@ -111,6 +114,32 @@ class LocalBlocks:
         self.pair_second = start[self.m_block[self.pair_first]] + offset
         self.pair_s = self.m_shared[self.pair_first], self.m_shared[self.pair_second]
         self.pair_cell = self.pair_s[0] * self.n_S + self.pair_s[1]
+
+    def _entries(self, n_eta, pair_keys):
+        """The pattern of A_S + a P: `A_e` says where an entry of A_S goes, fill_e where row fill_r of a times P of the
+        pair fill_m does."""
+        n_S = self.n_S
+        coupled = np.unique(self.Q_m)
+        first = np.searchsorted(self.m_block[coupled], np.arange(self.G + 1))
+        inside = np.flatnonzero(self.row_block < self.G) if len(coupled) else np.empty(0, dtype=np.int64)
+        g = self.row_block[inside]
+        count = first[g + 1] - first[g]
+        self.fill_r = np.repeat(inside, count)
+        offset = np.arange(len(self.fill_r)) - np.repeat(np.cumsum(count) - count, count)
+        self.fill_m = coupled[np.repeat(first[g], count) + offset]
+        keys = np.concatenate(
+            [self.A_shared_row * n_S + self.A_shared_col, self.fill_r * n_S + self.m_shared[self.fill_m]]
+        )
+        unique, inverse = np.unique(keys, return_inverse=True)
+        self.n_e = len(unique)
+        self.A_e, self.fill_e = inverse[: len(self.A_shared)], inverse[len(self.A_shared) :]
+        self.e_row, self.e_col = (unique // n_S, unique % n_S) if n_S else (unique, unique)
+        block = self.row_block[self.e_row]
+        self.e_blocked = np.flatnonzero(block < self.G)
+        self.e_m = np.searchsorted(pair_keys, block[self.e_blocked] * n_S + self.e_col[self.e_blocked])
+        self.e_blocked_row = self.e_row[self.e_blocked]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.e_row, minlength=n_eta))])
+        self._template = (self.e_col, indptr, (n_eta, n_S))
 
     def _constraints(self, f):
         C = f.C[:, self.shared].toarray() if f.C.shape[0] else np.zeros((0, self.n_S))
@@ -124,10 +153,13 @@ class LocalBlocks:
         """The point nearest to x_S that satisfies the constraints."""
         return self.origin + self.Z @ (self.Z.T @ (x_S - self.origin)) if self.constrained else x_S
 
-    def shared_design(self, A) -> sparse.csr_array:
-        """A_S, (n_eta, n_S)"""
-        indices, indptr, shape = self._A_template
-        return sparse.csr_array((A[self.A_shared], indices, indptr), shape=shape)
+    def shared_design(self, A, a, P) -> tuple[np.ndarray, sparse.csr_array]:
+        """A_S + a P as entries (n_e,) and as a matrix (n_eta, n_S); P (n_m, b)"""
+        entries = np.bincount(self.A_e, A[self.A_shared], self.n_e)
+        if len(self.fill_e):
+            entries = entries + np.bincount(self.fill_e, np.sum(a[self.fill_r] * P[self.fill_m], axis=1), self.n_e)
+        indices, indptr, shape = self._template
+        return entries, sparse.csr_array((entries, indices, indptr), shape=shape)
 
     def local_design(self, A, n_eta) -> np.ndarray:
         """a, (n_eta, b)"""

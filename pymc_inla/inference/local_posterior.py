@@ -1,8 +1,10 @@
 """The local latents integrated out, given the shared ones: adaptive Gauss-Hermite (Pinheiro & Bates 1995).
 
     log p(y, x_S | theta) = shared prior + sum of l_i without local latents + sum_g log I_g,
-    I_g = integral exp h_g(u) du,   h_g(u) = (b_g - Q_gS x_S)'u - u'Q_gg u / 2 + sum_{i in g} l_i(z_i + a_i u)
-        ~ |R_g| sum_k omega_k exp(h_g(u_gk)),   u_gk = mode_g + R_g t_k,   R_g R_g' = inverse curvature at the mode .
+    I_g = integral exp h_g(w) dw,   h_g(w) = b_g'w - w'Q_gg w / 2 + sum_{i in g} l_i(z_i + a_i w)
+        ~ |R_g| sum_k omega_k exp(h_g(w_gk)),   w_gk = mode_g + R_g t_k,   R_g R_g' = inverse curvature at the mode ,
+
+in coordinates w_g = u_g - P_g x_S in which the local latents are independent of x_S a priori (see `local_blocks`).
 
 The nodes with their weights p_gk are a discrete posterior of u_g. From it come
 
@@ -34,16 +36,44 @@ class Conditional:
         self.functions, self.blocks, self.theta = functions, blocks, theta
         self.prior: Prior = functions.prior(theta)
         self.design: Design = functions.design(theta)
-        self.A_S = blocks.shared_design(self.design.A)
-        self.A_dense = self.A_S.toarray() if blocks.n_S <= DENSE_SHARED else None
-        self.A_blocked = self.design.A[blocks.A_shared[blocks.A_blocked]]
         self.a = blocks.local_design(self.design.A, functions.n_eta)
         self.Q_gg, self.Q_SS = blocks.split_Q(self.prior.Q)
-        self.Q_LS = self.prior.Q[blocks.Q_LS]
         self.b_S, self.b_L = self.prior.b[blocks.shared], self.prior.b[blocks.local]
+        self.P = np.zeros((blocks.n_m, blocks.b))
+        if blocks.coupled:
+            self._decouple(blocks)
+        entries, self.A_S = blocks.shared_design(self.design.A, self.a, self.P)
+        self.A_blocked = entries[blocks.e_blocked]
+        self.A_dense = self.A_S.toarray() if blocks.n_S <= DENSE_SHARED else None
+
+    def _decouple(self, B: LocalBlocks):
+        """P = -Q_gg^-1 Q_gS, and Q_SS, b_S in the coordinates (w, x_S)."""
+        R = np.zeros((B.n_m, B.b))
+        R[B.Q_m, B.Q_LS_component] = self.prior.Q[B.Q_LS]
+        with np.errstate(all="ignore"):
+            # a block without prior precision gives NaN, which ends the evaluation as not finite
+            self.P = -self.solve_Q_gg(R)
+        schur = np.einsum("pc,pc->p", R[B.pair_first], self.P[B.pair_second])
+        self.Q_SS = self.Q_SS + np.bincount(B.pair_cell, schur, B.n_S**2).reshape(B.n_S, B.n_S)
+        self.Q_SS = 0.5 * (self.Q_SS + self.Q_SS.T)
+        self.b_S = self.b_S + np.bincount(B.m_shared, np.sum(self.P * self.b_L[B.m_block], axis=1), B.n_S)
+
+    def solve_Q_gg(self, r) -> np.ndarray:
+        """Q_gg^-1 r for r on the pairs, (n_m, b)"""
+        if r.shape[1] == 1:
+            return r / self.Q_gg[self.blocks.m_block, :, 0]
+        return np.linalg.solve(self.Q_gg[self.blocks.m_block], r[:, :, None])[:, :, 0]
+
+    def prior_mean(self, x_S) -> np.ndarray:
+        """P x_S = u - w, (G, b)"""
+        B = self.blocks
+        if not B.coupled:
+            return np.zeros((B.G, B.b))
+        pull = self.P * x_S[B.m_shared][:, None]
+        return np.column_stack([np.bincount(B.m_block, pull[:, c], B.G) for c in range(B.b)])
 
     def predictor(self, z, u) -> np.ndarray:
-        """eta = z + a'u, (n_eta,)"""
+        """eta = z + a'w, (n_eta,); u stands for the coordinates w in this file"""
         of_row = np.vstack([u, np.zeros(self.blocks.b)])[self.blocks.row_block]
         return z + self.a[:, 0] * of_row[:, 0] if self.blocks.b == 1 else z + np.einsum("rc,rc->r", self.a, of_row)
 
@@ -52,32 +82,21 @@ class Conditional:
         with np.errstate(all="ignore"):
             return self.functions.log_likelihood(eta, self.theta)
 
-    def shared_field(self, x_S) -> np.ndarray:
-        """b_g - Q_gS x_S, (G, b)"""
-        B = self.blocks
-        if len(self.Q_LS) == 0:
-            return self.b_L
-        pull = np.bincount(B.Q_LS_block * B.b + B.Q_LS_component, self.Q_LS * x_S[B.Q_LS_shared], B.G * B.b)
-        return self.b_L - pull.reshape(B.G, B.b)
-
-    def h(self, field, u, value) -> np.ndarray:
+    def h(self, u, value) -> np.ndarray:
         """Log joint of each block, (G,)"""
         local = np.bincount(self.blocks.obs_block, value, self.blocks.G + 1)[:-1]
-        return local + np.einsum("gc,gc->g", u, field - 0.5 * np.einsum("gcd,gd->gc", self.Q_gg, u))
+        return local + np.einsum("gc,gc->g", u, self.b_L - 0.5 * np.einsum("gcd,gd->gc", self.Q_gg, u))
 
-    def slope(self, likelihood_gradient, u) -> np.ndarray:
-        """d_g(u) on the pairs (g, s), (n_m,)"""
+    def slope(self, likelihood_gradient) -> np.ndarray:
+        """d_g on the pairs (g, s), (n_m,)"""
         B = self.blocks
-        d = np.bincount(B.A_m, self.A_blocked * likelihood_gradient[B.A_blocked_row], B.n_m)
-        if len(self.Q_LS):
-            d -= np.bincount(B.Q_m, self.Q_LS * u[B.Q_LS_block, B.Q_LS_component], B.n_m)
-        return d
+        return np.bincount(B.e_m, self.A_blocked * likelihood_gradient[B.e_blocked_row], B.n_m)
 
-    def local_gradient(self, field, u, gradient) -> np.ndarray:
-        """dh/du, (G, b)"""
+    def local_gradient(self, u, gradient) -> np.ndarray:
+        """dh/dw, (G, b)"""
         B = self.blocks
         from_data = np.column_stack([B.sum_rows(self.a[:, c] * gradient) for c in range(B.b)])
-        return from_data + field - np.einsum("gcd,gd->gc", self.Q_gg, u)
+        return from_data + self.b_L - np.einsum("gcd,gd->gc", self.Q_gg, u)
 
     def local_curvature(self, W) -> np.ndarray:
         """Q_gg + a'Wa with W clamped to be nonnegative, (G, b, b)"""
@@ -154,8 +173,13 @@ class LocalIntegral:
     n_passes: int
 
     @property
+    def x(self):
+        """(n_x,) x_S with the modes of the local latents given it"""
+        return self.conditional.blocks.join(self.x_S, self.mode.u + self.conditional.prior_mean(self.x_S))
+
+    @property
     def mean(self):
-        """E[u], (G, b)"""
+        """E[w], (G, b)"""
         return np.einsum("kg,kgc->gc", self.p[:, :-1], self.u)
 
     @property
@@ -164,7 +188,7 @@ class LocalIntegral:
         return np.einsum("km,km->m", self.p[:, self.conditional.blocks.m_block], self.d)
 
     def derivative_of_mean(self):
-        """dE[u]/dx_S = Cov(u, d) on the pairs (g, s), (n_m, b)"""
+        """dE[w]/dx_S = Cov(w, d) on the pairs (g, s), (n_m, b)"""
         g = self.conditional.blocks.m_block
         d = self.d - self.d_mean
         return np.einsum("km,kmc->mc", self.p[:, g] * d, self.u[:, g])
@@ -174,19 +198,19 @@ def find_local_mode(conditional: Conditional, x_S: np.ndarray, u: np.ndarray) ->
     """Newton's method in all blocks at once, damped block by block. None where something is not finite or a block
     has no positive curvature."""
     c = conditional
-    field, z = c.shared_field(x_S), c.design.offset + c.A_S @ x_S
+    z = c.design.offset + c.A_S @ x_S
     likelihood = c.likelihood(c.predictor(z, u))
-    h = c.h(field, u, likelihood.value)
+    h = c.h(u, likelihood.value)
     passes = 1
     if not all_finite(h):
         u = np.zeros_like(u)
         likelihood = c.likelihood(c.predictor(z, u))
-        h = c.h(field, u, likelihood.value)
+        h = c.h(u, likelihood.value)
         passes += 1
         if not all_finite(h):
             return None
     while True:
-        g = c.local_gradient(field, u, likelihood.gradient)
+        g = c.local_gradient(u, likelihood.gradient)
         H = c.local_curvature(likelihood.W)
         if not (all_finite(g) and all_finite(H)):
             return None
@@ -205,7 +229,7 @@ def find_local_mode(conditional: Conditional, x_S: np.ndarray, u: np.ndarray) ->
         while True:
             trial = u + length[:, None] * step
             new = c.likelihood(c.predictor(z, trial))
-            h_new = c.h(field, trial, new.value)
+            h_new = c.h(trial, new.value)
             passes += 1
             worse = ~(h_new >= h - slack)
             if not worse.any() or passes >= MAX_LOCAL:
@@ -230,7 +254,7 @@ def _inverse_root(H):
 
 
 def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarray, rule: Rule) -> LocalIntegral | None:
-    """Integrate the local latents at x_S; the search of their modes starts from u_start (G, b).
+    """Integrate the local latents at x_S; the search of their modes starts from u_start (G, b), in coordinates w.
 
     Returns
     -------
@@ -241,14 +265,14 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     mode = find_local_mode(c, x_S, u_start)
     if mode is None:
         return None
-    field, z = c.shared_field(x_S), c.design.offset + c.A_S @ x_S
+    z = c.design.offset + c.A_S @ x_S
     K, G = len(rule.t), B.G
     nodes, weights, slopes = np.empty((K, G, B.b)), np.zeros((K, G + 1)), np.empty((K, B.n_m))
     gradient, W = np.zeros(c.functions.n_eta), np.zeros(len(c.functions.W_rows))
     for k in range(K):
         u = mode.u + np.einsum("gcd,d->gc", mode.root, rule.t[k])
         likelihood = mode.likelihood if k == 0 else c.likelihood(c.predictor(z, u))
-        h = mode.h if k == 0 else c.h(field, u, likelihood.value)
+        h = mode.h if k == 0 else c.h(u, likelihood.value)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             # the node at the mode comes first and is the largest, so that nothing overflows
             weight = np.exp(rule.log_weights[k] + h - mode.h)
@@ -258,7 +282,7 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
             weight[bad], u[bad] = 0.0, mode.u[bad]
             likelihood = c.likelihood(c.predictor(z, u))
         nodes[k], weights[k, :-1] = u, weight
-        slopes[k] = c.slope(likelihood.gradient, u)
+        slopes[k] = c.slope(likelihood.gradient)
         weights[k, -1] = float(k == 0)
         gradient += weights[k][B.row_block] * likelihood.gradient
         W += weights[k][B.W_block] * likelihood.W
@@ -270,9 +294,6 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + outside
     value += float(np.sum(mode.h + mode.log_det_root + np.log(total[:-1])))
     slope = c.b_S - Qx + c.A_S.T @ gradient
-    if len(c.Q_LS):
-        mean = np.einsum("kg,kgc->gc", p[:, :-1], nodes)
-        slope -= np.bincount(B.Q_LS_shared, c.Q_LS * mean[B.Q_LS_block, B.Q_LS_component], B.n_S)
     H = c.Q_SS + c.information(W) - _variance_of_slopes(B, p, slopes)
     if not (np.isfinite(value) and all_finite(slope) and all_finite(H)):
         return None

@@ -57,9 +57,6 @@ class Adjoint:
         ones = self._pull(self.rho_F, self.y, curvature=True)
         self.first = ones
         q = c.A_S.T @ ones.eta
-        if len(c.Q_LS):
-            U = np.einsum("kg,kgc->gc", self.rho_F, integral.u)
-            q -= np.bincount(B.Q_LS_shared, c.Q_LS * U[B.Q_LS_block, B.Q_LS_component], B.n_S)
         self.q = q
         self.v = S @ q
 
@@ -68,14 +65,14 @@ class Adjoint:
         B, integral = self.conditional.blocks, self.integral
         K = len(integral.u)
         self.F = np.empty((K, B.G))
-        self.A_S_bar = np.zeros(len(B.A_blocked))
+        self.A_S_bar = np.zeros(len(B.e_blocked))
         p = integral.p
         for k in range(K):
             likelihood = self.likelihood_at(k)
             self.F[k] = np.bincount(B.W_block, self.W_bar * likelihood.W, B.G + 1)[:-1]
             self.F[k] += 0.5 * np.bincount(B.m_block, self.deviation[k] * self.y[k], B.G)
-            weighted = (p[k][B.row_block] * likelihood.gradient)[B.A_blocked_row]
-            self.A_S_bar += weighted * self.y[k][B.A_m]
+            weighted = (p[k][B.row_block] * likelihood.gradient)[B.e_blocked_row]
+            self.A_S_bar += weighted * self.y[k][B.e_m]
         mean = np.einsum("kg,kg->g", p[:, :-1], self.F)
         self.rho_F = p[:, :-1] * (self.F - mean)
 
@@ -104,7 +101,7 @@ class Adjoint:
             value_bar = np.append(rho[k], outside if k == 0 else 0.0)[B.obs_block]
             of_row = p[k][B.row_block]
             if v is None:
-                gradient_bar = of_row * np.bincount(B.A_blocked_row, c.A_blocked * y[k][B.A_m], f.n_eta)
+                gradient_bar = of_row * np.bincount(B.e_blocked_row, c.A_blocked * y[k][B.e_m], f.n_eta)
             else:
                 gradient_bar = of_row * Av
             W_bar = p[k][B.W_block] * self.W_bar if curvature else np.zeros(len(f.W_rows))
@@ -125,30 +122,44 @@ class Adjoint:
         second = self._pull(rho, None, curvature=False, outside=1.0, v=v)
         gradient = self.first.theta + second.theta
         rho = rho + self.rho_F
-        mean = np.einsum("kg,kgc->gc", rho, u)
         b_bar, Q_bar = np.empty(f.n_x), np.zeros(f.Q_pattern.nnz)
-        b_bar[B.shared], b_bar[B.local] = x_S + v, mean
+        b_bar[B.shared], b_bar[B.local] = x_S + v, np.einsum("kg,kgc->gc", rho, u)
         i, j = B.Q_SS_index
         Q_bar[B.Q_SS] = -0.5 * x_S[i] * x_S[j] - v[i] * x_S[j] - 0.5 * S[i, j]
-        g, r, s = B.Q_LL_index
-        Q_bar[B.Q_LL] = -0.5 * np.einsum("kg,kgr,kgs->grs", rho, u, u)[g, r, s]
-        i, g, r = B.Q_SL_index
-        Q_bar[B.Q_SL] = -0.5 * x_S[i] * mean[g, r]
-        if len(B.Q_LS):
-            y = self.y + v[B.m_shared]
-            of_d = np.zeros(len(B.Q_LS))
-            for k in range(len(p)):
-                of_d += p[k][B.Q_LS_block] * y[k][B.Q_m] * u[k][B.Q_LS_block, B.Q_LS_component]
-            Q_bar[B.Q_LS] = -0.5 * mean[B.Q_LS_block, B.Q_LS_component] * x_S[B.Q_LS_shared] - of_d
+        Q_gg_bar = -0.5 * np.einsum("kg,kgr,kgs->grs", rho, u, u)
+        if B.coupled or f.design_vjp is not None:
+            row, col = B.e_row, B.e_col
+            eta_bar = self.first.eta + second.eta
+            WAS = c.W_matrix(integral.W) @ self.AS
+            e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS[row, col]
+            e_bar[B.e_blocked] += self.A_S_bar
+        if B.coupled:
+            self._through_P(e_bar, b_bar, Q_bar, Q_gg_bar)
+        Q_bar[B.Q_LL] = Q_gg_bar[B.Q_LL_index]
         gradient = gradient + f.prior_vjp(c.theta, Q_bar, b_bar, 1.0)
         if f.design_vjp is not None:
-            eta_bar = self.first.eta + second.eta
-            A_bar = np.zeros(f.A_pattern.nnz)
-            A_bar[B.A_local] = (self.first.eta_u + second.eta_u)[B.A_local_row, B.A_local_component]
-            row, col = B.A_shared_row, B.A_shared_col
-            WAS = c.W_matrix(integral.W) @ self.AS
-            shared_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS[row, col]
-            shared_bar[B.A_blocked] += self.A_S_bar
-            A_bar[B.A_shared] = shared_bar
+            a_bar = self.first.eta_u + second.eta_u
+            fill = c.P[B.fill_m] * e_bar[B.fill_e][:, None]
+            a_bar += np.column_stack([np.bincount(B.fill_r, fill[:, r], f.n_eta) for r in range(B.b)])
+            A_bar = np.empty(f.A_pattern.nnz)
+            A_bar[B.A_local], A_bar[B.A_shared] = a_bar[B.A_local_row, B.A_local_component], e_bar[B.A_e]
             gradient = gradient + f.design_vjp(c.theta, A_bar, eta_bar)
         return gradient
+
+    def _through_P(self, e_bar, b_bar, Q_bar, Q_gg_bar) -> None:
+        """Add what comes through P = -Q_gg^-1 Q_gS: in A_S + a P, b_S + P'b_g and Q_SS + Q_Sg P."""
+        c, B = self.conditional, self.conditional.blocks
+        P, shared_bar = c.P, b_bar[B.shared][B.m_shared][:, None]
+        filled = c.a[B.fill_r] * e_bar[B.fill_e][:, None]
+        P_bar = np.column_stack([np.bincount(B.fill_m, filled[:, r], B.n_m) for r in range(B.b)])
+        P_bar = P_bar + c.b_L[B.m_block] * shared_bar
+        Y = c.solve_Q_gg(P_bar)
+        # cotangent of Q_SS on the pairs, symmetrized
+        x_S, v, (i, j) = self.integral.x_S, self.v, B.pair_s
+        M = -0.5 * (x_S[i] * x_S[j] + v[i] * x_S[j] + v[j] * x_S[i] + self.S_pairs)
+        T = np.column_stack([B.multiply_pairs(M, P[:, r]) for r in range(B.b)])
+        R_bar = 2.0 * T - Y
+        Q_bar[B.Q_LS] = R_bar[B.Q_m, B.Q_LS_component]
+        outer = P[:, :, None] * T[:, None, :] - Y[:, :, None] * P[:, None, :]
+        np.add.at(Q_gg_bar, B.m_block, outer)
+        np.add.at(b_bar, B.local[B.m_block], P * shared_bar)

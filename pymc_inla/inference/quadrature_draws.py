@@ -66,7 +66,7 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
             log_q[s], log_joint[s] = log_q_S[s] + log_conditional, joint + point.log_prior_theta
         else:
             u = local.shifted(rng, x_S[s])
-        x[s, blocks.shared], x[s, blocks.local] = x_S[s], u
+        x[s, blocks.shared], x[s, blocks.local] = x_S[s], u + integral.conditional.prior_mean(x_S[s])
     return Sample(x, log_q, log_joint)
 
 
@@ -93,14 +93,14 @@ class _Local:
     def exact(self, rng, x_S):
         """u (G, b), log p(u | x_S, y, theta), log p(y, x | theta)."""
         c, B = self.conditional, self.blocks
-        field, z = c.shared_field(x_S), c.design.offset + c.A_S @ x_S
+        z = c.design.offset + c.A_S @ x_S
         center = self.moved_mean(x_S)
 
         def h(candidates):
             """Log joint of the blocks at several u at once: (j, G) and the log-likelihoods (j, n_obs)."""
             with np.errstate(all="ignore"):
                 values = c.functions.log_likelihood_values(np.array([c.predictor(z, u) for u in candidates]), c.theta)
-            heights = np.array([c.h(field, u, value) for u, value in zip(candidates, values, strict=True)])
+            heights = np.array([c.h(u, value) for u, value in zip(candidates, values, strict=True)])
             return np.where(np.isnan(heights), -np.inf, heights), values
 
         u, log_I = self._by_grid(rng, center, h) if B.b == 1 else self._by_resampling(rng, center, h)
@@ -145,15 +145,24 @@ class _Local:
 
 
 def _invert(density, uniform) -> np.ndarray:
-    """Inverse of the distribution function of piecewise linear densities on GRID, (G,). density (grid, G)."""
-    step = GRID[1] - GRID[0]
-    cumulative = np.zeros_like(density)
-    np.cumsum(0.5 * step * (density[1:] + density[:-1]), axis=0, out=cumulative[1:])
+    """Inverse of the distribution function of piecewise linear densities on GRID, (G,). density (grid, G).
+
+    The interval between two nodes is found first, then the cell of the grid in it: only one interval of each density is
+    summed up cell by cell.
+    """
+    G = density.shape[1]
+    columns = np.arange(G)
+    # trapezoidal sums, in units of the step
+    intervals = density[:-1].reshape(2 * REACH, FINE, G).sum(axis=1) + 0.5 * (density[FINE::FINE] - density[:-1:FINE])
+    cumulative = np.vstack([np.zeros(G), np.cumsum(intervals, axis=0)])
     target = uniform * cumulative[-1]
-    cell = np.clip(np.sum(cumulative < target, axis=0) - 1, 0, len(GRID) - 2)
-    columns = np.arange(density.shape[1])
-    left, right = density[cell, columns], density[cell + 1, columns]
-    rest = target - cumulative[cell, columns]
-    slope = (right - left) / step
-    root = np.sqrt(np.maximum(left**2 + 2.0 * slope * rest, 0.0))
-    return GRID[cell] + np.clip(2.0 * rest / np.maximum(left + root, 1e-300), 0.0, step)
+    interval = np.clip(np.sum(cumulative < target, axis=0) - 1, 0, 2 * REACH - 1)
+    rest = target - cumulative[interval, columns]
+    inside = density[FINE * interval + np.arange(FINE + 1)[:, None], columns]
+    cumulative = np.vstack([np.zeros(G), np.cumsum(0.5 * (inside[1:] + inside[:-1]), axis=0)])
+    cell = np.clip(np.sum(cumulative < rest, axis=0) - 1, 0, FINE - 1)
+    rest = rest - cumulative[cell, columns]
+    left, right = inside[cell, columns], inside[cell + 1, columns]
+    root = np.sqrt(np.maximum(left**2 + 2.0 * (right - left) * rest, 0.0))
+    share = np.clip(2.0 * rest / np.maximum(left + root, 1e-300), 0.0, 1.0)
+    return GRID[FINE * interval + cell] + share * (GRID[1] - GRID[0])

@@ -32,12 +32,16 @@ def latent_moments(point) -> Moments:
     sd[B.shared] = np.sqrt(variance_S)
     skewness[B.shared] = _shared_skewness(point, sd[B.shared])
     local = _LocalCumulants(point)
+    # u = w + P x_S
+    conditional = point.integral.conditional
+    local_mean = local.mean + conditional.prior_mean(mean[B.shared])
     for c in range(B.b):
-        through = _quadratic(B, point.adjoint.S_pairs, local.B[:, c], local.B[:, c])
+        effect = local.B[:, c] + conditional.P[:, c]
+        through = _quadratic(B, point.adjoint.S_pairs, effect, effect)
         variance = local.variance[:, c, c] + through
-        third = local.third(c) + 3.0 * _quadratic(B, point.adjoint.S_pairs, local.B[:, c], local.T(c))
+        third = local.third(c) + 3.0 * _quadratic(B, point.adjoint.S_pairs, effect, local.T(c))
         at = B.local[:, c]
-        mean[at], sd[at] = local.mean[:, c], np.sqrt(variance)
+        mean[at], sd[at] = local_mean[:, c], np.sqrt(variance)
         skewness[at] = _bounded(third, sd[at])
     return Moments(mean, sd, skewness)
 
