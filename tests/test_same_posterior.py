@@ -29,8 +29,8 @@ def centered_seeds(request):
 def test_four_ways_to_write_a_group_effect(build, centered_seeds):
     strategy, centered = centered_seeds
     other = deterministic_fit(build(), strategy)
-    # quadrature refines its nodes until theta moves by less than 0.02 posterior sd, and no further
-    tolerance = 2e-3 if strategy == "laplace" else 0.025
+    # quadrature refines its nodes until theta moves by less than 0.02 posterior sd, and no further: 0.008 measured
+    tolerance = 2e-3 if strategy == "laplace" else 0.01
     for variable in ("sigma", "b"):
         base, found = marginal(centered, variable), marginal(other, variable)
         np.testing.assert_allclose((found - base) / base[:, 1:2], 0, atol=tolerance)

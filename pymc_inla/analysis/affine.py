@@ -67,6 +67,7 @@ class Labels:
 
 _LINEAR_SCALARS = {"Add", "Sub", "Neg", "Identity", "Cast", "Second", "Composite"}
 _NOT_MONOTONE = {"Sqr", "Abs", "Sin", "Cos", "Tan", "Cosh", "Sign", "Mod", "Ceil", "Floor", "RoundHalfToEven"}
+_POSITIVE = {"Exp", "Exp2", "Sigmoid", "Softplus"}
 # inputs of these Ops that carry values; the others are shapes, indices or conditions
 _FIRST_INPUT = (
     DimShuffle,
@@ -118,6 +119,16 @@ def _is_product(op: Op) -> bool:
     }
 
 
+def _is_positive(variable: Variable) -> bool:
+    """Whether a variable is positive by construction, so that its powers are monotone (exp(eta)^2)."""
+    node = variable.owner
+    if node is None:
+        return False
+    if isinstance(node.op, DimShuffle):
+        return _is_positive(node.inputs[0])
+    return isinstance(node.op, Elemwise) and type(node.op.scalar_op).__name__ in _POSITIVE
+
+
 def _label_node(node: Apply, labels: Labels) -> Label:
     op = node.op
     inputs = value_inputs(node)
@@ -143,7 +154,8 @@ def _label_node(node: Apply, labels: Labels) -> Label:
             return Label.NONLINEAR
         if name == "Switch" and labels.of(node.inputs[0]) is Label.INDEPENDENT:
             return worst
-        if name in _NOT_MONOTONE or (name == "Pow" and labels.of(node.inputs[0]) is not Label.INDEPENDENT):
+        bends = name in _NOT_MONOTONE or (name == "Pow" and labels.of(node.inputs[0]) is not Label.INDEPENDENT)
+        if bends and not _is_positive(node.inputs[0]):
             labels.bent.append(node)
         return Label.NONLINEAR
     if isinstance(core, (*_FIRST_INPUT, *_FIRST_TWO_INPUTS, Join, MakeVector, Sum, Split)):

@@ -8,6 +8,7 @@ products.
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
+from scipy import sparse
 
 from pymc_inla.compile.affine import AffineExpression
 from pymc_inla.compile.coloring import color_columns, seeds
@@ -41,8 +42,9 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
     theta_initial = (
         np.concatenate([np.ravel(h.initial) for h in lgm.hyperparameters]) if lgm.hyperparameters else (np.zeros(0))
     )
+    # at generic values no entry vanishes by coincidence; two of them, for entries that are zero in a region
     rng = np.random.default_rng(0)
-    generic = theta_initial + 0.1 * rng.uniform(0.5, 1.0, len(theta_initial))  # no entry vanishes by coincidence
+    generic = [theta_initial + scale * rng.uniform(0.5, 1.0, len(theta_initial)) for scale in (0.1, -0.5)]
     prior = _LatentPrior(lgm, generic, compile_kwargs)
     design = _LinearPredictors(lgm, generic, compile_kwargs)
     likelihood = compile_likelihood(lgm, compile_kwargs=compile_kwargs, families=families)
@@ -103,6 +105,37 @@ def depends_on_values(expression, variables) -> bool:
     return not set(variables).isdisjoint(ancestors([expression]))
 
 
+def _patterns_union(expression: AffineExpression, points, *, symmetric=False) -> Pattern:
+    """Entries of A(theta) that are stored at any of the points; `symmetric` adds their mirror and the diagonal."""
+    total = 0
+    for theta in points:
+        A = expression(theta).A
+        ones = sparse.csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
+        total = total + (ones + ones.T if symmetric else ones)
+    return Pattern.from_matrix(total + sparse.eye_array(total.shape[0], format="csr") if symmetric else total)
+
+
+def _check_affine(what, pattern, entries, at_zero, f) -> None:
+    """Refuse when f(x) is not f(0) + M x for the entries of M on the pattern.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    x = np.random.default_rng(1).normal(size=pattern.shape[1])
+    matrix, found = pattern.to_matrix(entries), f(x)
+    scale = 1 + np.abs(at_zero) + abs(matrix) @ np.abs(x)
+    gap = np.abs(at_zero + matrix @ x - found) / scale
+    # rounding alone gives 1e-15 times the number of terms; where theta is extreme nothing is compared
+    if np.any(gap[np.isfinite(gap)] > 1e-7):
+        raise UnsupportedModelError(
+            what,
+            "it is not linear in the latent variables in the same way at every value of the hyperparameters "
+            "(entries of its matrix come and go)",
+            "Write it without switch, clip or maximum on the hyperparameters that multiply a latent variable.",
+        )
+
+
 class _SeededMatrix:
     """The entries of M(theta) on a fixed pattern, where f(x, theta) = f(0, theta) + M x."""
 
@@ -137,17 +170,10 @@ class _LatentPrior:
         theta = _theta(lgm)
         value = stabilize(lgm.log_prior_x)
         gradient = _stacked_gradient(value, x)
-        affine = AffineExpression(gradient, lgm.latents, lgm.hyperparameters)(generic).A
-        symmetric = affine + affine.T
-        n = symmetric.shape[0]
-        with_diagonal = Pattern.from_matrix(_structure(symmetric, n))
-        gap = abs(affine - affine.T)
-        if gap.nnz and gap.max() > 1e-8 * (1 + abs(affine).max()):
-            raise UnsupportedModelError(
-                "log p(x | theta)", "its precision matrix is not symmetric", "Please report this."
-            )
-        self.pattern = with_diagonal
-        self._matrix = _SeededMatrix(with_diagonal, lgm.latents)
+        expression = AffineExpression(gradient, lgm.latents, lgm.hyperparameters)
+        self.pattern = _patterns_union(expression, generic if theta else generic[:1], symmetric=True)
+        n = self.pattern.shape[0]
+        self._matrix = _SeededMatrix(self.pattern, lgm.latents)
         self._function = compile_function([*theta, *x], [value, gradient], size=n, compile_kwargs=compile_kwargs)
         w = pt.vector("w", dtype="float64")
         s = pt.scalar("s", dtype="float64")
@@ -155,6 +181,10 @@ class _LatentPrior:
         self._vjp = compile_function(
             [*theta, *x, w, s], _stacked_gradient(product, theta), size=n, compile_kwargs=compile_kwargs
         )
+        if theta:
+            third = 2 * generic[0] - generic[1]
+            prior = self(third)
+            _check_affine("log p(x | theta)", self.pattern, -prior.Q, prior.b, lambda x: self._at(third, x)[1])
 
     def _at(self, theta, x):
         with np.errstate(all="ignore"):
@@ -183,14 +213,6 @@ class _LatentPrior:
         return total + add(np.zeros(self.lgm.n_x), at_origin, c_bar)
 
 
-def _structure(matrix, n):
-    """The pattern with a full diagonal, values that cannot cancel."""
-    from scipy import sparse
-
-    ones = sparse.csr_array((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
-    return ones + sparse.eye_array(n, format="csr")
-
-
 class _LinearPredictors:
     """eta = offset + A x."""
 
@@ -200,14 +222,15 @@ class _LinearPredictors:
         eta = pt.concatenate(parts) if len(parts) > 1 else parts[0]
         theta, x = _theta(lgm), [v.variable for v in lgm.latents]
         expression = AffineExpression(eta, lgm.latents, lgm.hyperparameters)
-        affine = expression(generic)
-        self.pattern = Pattern.from_matrix(affine.A)
         self.varies = bool(theta) and depends_on_values(eta, theta)
         if not self.varies:
+            affine = expression(generic[0])
             A = affine.A
             A.sort_indices()
+            self.pattern = Pattern.from_matrix(A)
             self._constant = Design(np.asarray(A.data, float), affine.offset.ravel())
             return
+        self.pattern = _patterns_union(expression, generic)
         n = self.pattern.shape[0]
         self._matrix = _SeededMatrix(self.pattern, lgm.latents)
         self._function = compile_function([*theta, *x], eta, size=n, compile_kwargs=compile_kwargs)
@@ -215,6 +238,9 @@ class _LinearPredictors:
         self._vjp_function = compile_function(
             [*theta, *x, w], _stacked_gradient(pt.dot(w, eta), theta), size=n, compile_kwargs=compile_kwargs
         )
+        third = 2 * generic[0] - generic[1]
+        design = self(third)
+        _check_affine("linear predictors", self.pattern, design.A, design.offset, lambda x: self._at(third, x))
 
     def _at(self, theta, x):
         values = split_theta(theta, self.lgm.hyperparameters)

@@ -9,8 +9,8 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.replace import vectorize_graph
 
-from pymc_inla.compile.families import recognize_family
 from pymc_inla.compile.mode import compile_function, split_theta, stabilize
+from pymc_inla.compile.recognize import recognize_family
 from pymc_inla.lgm import LatentGaussianModel, Likelihood
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytensor
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
+from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.graph.rewriting.utils import rewrite_graph
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.variable import TensorConstant
 
 LARGE = 20_000
 """Observations above which generating machine code pays for itself"""
@@ -32,9 +35,27 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
         kwargs["mode"] = Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["merge"]))
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
     with pytensor.config.change_flags(cxx=""):
+        if "mode" not in kwargs:
+            outputs = data_as_inputs(outputs)
         function = pytensor.function(inputs, outputs, **kwargs)
     function.trust_input = True
     return function
+
+
+def data_as_inputs(outputs):
+    """The same graph with its constant arrays held in shared variables.
+
+    Machine code that contains the data has to be generated again for other data; with the data as inputs it comes from
+    PyTensor's cache on disk.
+    """
+    single = not isinstance(outputs, list)
+    constants = [
+        v
+        for v in ancestors([outputs] if single else outputs)
+        if isinstance(v, TensorConstant) and v.data.size > 100  # smaller ones are shapes and the like
+    ]
+    held = {v: pytensor.shared(v.data, shape=tuple(1 if s == 1 else None for s in v.type.shape)) for v in constants}
+    return clone_replace(outputs, held, rebuild_strict=False)
 
 
 _BLAS = ("BlasOpt", "use_c_blas", "blas")

@@ -157,6 +157,15 @@ def test_response_function_before_indexing():
     assert len(lgm.terms[0].predictors) == 1
 
 
+def test_powers_of_a_positive_response_function():
+    """Gamma(mu, sigma) squares mu: exp(eta)^2 is as monotone as exp(eta)."""
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, 1, shape=4)
+        pm.Gamma("y", mu=pm.math.exp(u), sigma=pm.HalfNormal("s", 1), observed=np.ones(4))
+    lgm = analyze_model(model)
+    assert [v.name for v in lgm.latents] == ["u"] and len(lgm.terms[0].predictors) == 1
+
+
 def test_explanations_name_every_variable():
     rows = {r.variable: r.role for r in analyze_model(zoo.seeds()).explanations}
     assert rows["u"] == "latent" and rows["sigma"] == "hyperparameter" and rows["r"] == "likelihood"

@@ -1,0 +1,49 @@
+"""Parameters of a likelihood that depend on theta only, and their gradients."""
+
+import numpy as np
+import pytensor.tensor as pt
+
+from pymc_inla.compile.mode import compile_function, split_theta
+
+
+class Parameters:
+    """Float64 arrays that are functions of theta.
+
+    Parameters
+    ----------
+    graphs : list of symbolic scalars or vectors in the variables of `hyperparameters`
+    """
+
+    def __init__(self, graphs, hyperparameters, compile_kwargs=None):
+        self.hyperparameters = hyperparameters
+        theta = [h.variable for h in hyperparameters]
+        graphs = [g.astype("float64") for g in graphs]
+        self._values = compile_function(theta, graphs, compile_kwargs=compile_kwargs)
+        self._vjp = None
+        if theta:
+            bars = [g.type() for g in graphs]
+            product = sum((bar * g).sum() for bar, g in zip(bars, graphs, strict=True))
+            parts = pt.grad(product, theta, disconnected_inputs="ignore", return_disconnected="zero")
+            stacked = pt.concatenate([g.flatten() for g in parts]).astype("float64")
+            self._vjp = compile_function([*theta, *bars], stacked, compile_kwargs=compile_kwargs)
+
+    def __call__(self, theta) -> list[np.ndarray]:
+        """The values at one theta."""
+        with np.errstate(all="ignore"):
+            return [np.asarray(v) for v in self._values(*split_theta(theta, self.hyperparameters))]
+
+    def vjp(self, theta, bars) -> np.ndarray:
+        """Gradient (n_theta,) of the sum of <bar, value>; a bar may be larger than its value, which is broadcast."""
+        if self._vjp is None:
+            return np.zeros(len(theta))
+        shapes = [v.shape for v in self(theta)]
+        summed = [_sum_to(bar, shape) for bar, shape in zip(bars, shapes, strict=True)]
+        with np.errstate(all="ignore"):
+            return np.asarray(self._vjp(*split_theta(theta, self.hyperparameters), *summed))
+
+
+def _sum_to(bar, shape) -> np.ndarray:
+    """The cotangent of an array of this shape (scalar or vector) that was broadcast to the shape of `bar`."""
+    if bar.shape == shape:
+        return bar
+    return np.full(shape, bar.sum())
