@@ -1,4 +1,4 @@
-# make demo | test | lint | benchmarks: each builds .venv when it is missing.
+# make demo | test | lint | docs | notebooks | benchmarks: each builds .venv when it is missing.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ CANDIDATES := $(wildcard $(PYENV_VERSIONS)/$(VERSION)*/bin/python) python$(VERSI
 	python3.14 python3.13 python3.12 python3 python \
 	$(wildcard $(PYENV_VERSIONS)/3.14*/bin/python $(PYENV_VERSIONS)/3.12*/bin/python)
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test lint docs notebooks benchmarks clean
 
 demo: $(VENV)/installed-plots
 	$(BIN)/python -m pymc_inla demo
@@ -23,6 +23,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+docs: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "The site is in docs/_build/html/index.html"
 
 benchmarks: $(VENV)/installed-test
 	$(BIN)/python benchmarks/fits.py
@@ -43,4 +47,4 @@ $(VENV)/installed-%: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/notebooks
