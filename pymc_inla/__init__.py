@@ -17,6 +17,7 @@ _LAZY = {
     "explain": "pymc_inla.output.explain",
     "marginal": "pymc_inla.output.marginal",
     "plot_comparison": "pymc_inla.output.plots",
+    "prior_sensitivity": "pymc_inla.output.sensitivity",
     "reliability": "pymc_inla.output.verdict",
     "summary": "pymc_inla.output.summary",
 }

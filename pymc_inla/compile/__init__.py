@@ -1,6 +1,6 @@
 """LatentGaussianModel to NumPy callables."""
 
-from pymc_inla.compile.functions import compile_model
+from pymc_inla.compile.functions import compile_log_prior_theta, compile_model
 from pymc_inla.compile.outputs import compile_outputs
 
-__all__ = ["compile_model", "compile_outputs"]
+__all__ = ["compile_log_prior_theta", "compile_model", "compile_outputs"]

@@ -51,7 +51,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
     functions = LGMFunctions(
         n_theta=len(theta_initial),
         theta_initial=theta_initial,
-        log_prior_theta=_log_prior_theta(lgm, compile_kwargs),
+        log_prior_theta=compile_log_prior_theta(lgm, lgm.log_prior_theta, compile_kwargs),
         Q_pattern=prior.pattern,
         prior=prior,
         prior_vjp=prior.vjp,
@@ -87,9 +87,10 @@ def _stacked_gradient(scalar, variables):
     return pt.concatenate([g.flatten() for g in parts]).astype("float64")
 
 
-def _log_prior_theta(lgm, compile_kwargs):
+def compile_log_prior_theta(lgm: LatentGaussianModel, expression, compile_kwargs=None):
+    """theta -> (value, gradient (n_theta,)) of `expression`, a scalar in the hyperparameters of the model."""
     theta = _theta(lgm)
-    value = stabilize(lgm.log_prior_theta)
+    value = stabilize(expression)
     function = compile_function(theta, [value, _stacked_gradient(value, theta)], compile_kwargs=compile_kwargs)
 
     def log_prior_theta(theta):
