@@ -1,7 +1,7 @@
-"""Other priors of hyperparameters: log p(theta) of a model with the prior of one variable exchanged or raised to a power.
+"""Other priors of hyperparameters: log p(theta) with the prior of one variable exchanged or raised to a power.
 
-A prior enters the approximation through log p(theta) only. The Jacobian of the transform belongs to the variable and not
-to its prior, so the new log p(theta) is the old one plus log p_new(natural) - log p_old(natural).
+A prior enters the approximation through log p(theta) only. The Jacobian of the transform belongs to the variable and
+not to its prior, so the new log p(theta) is the old one plus log p_new(natural) - log p_old(natural).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_alternative(lgm: LatentGaussianModel, h: Hyperparameter, dist) -> None
     """
     if not isinstance(dist, TensorVariable) or dist.owner is None or not hasattr(dist.owner.op, "dist_params"):
         raise InvalidOptionError(
-            f"priors[{h.name!r}]: found {dist!r}. Give distributions made with .dist, for example pm.HalfNormal.dist(1)."
+            f"priors[{h.name!r}]: found {dist!r}. Give distributions made with .dist, such as pm.HalfNormal.dist(1)."
         )
     if set(lgm.model.basic_RVs).intersection(ancestors([dist])):
         raise InvalidOptionError(
@@ -124,7 +124,7 @@ def raised(lgm: LatentGaussianModel, h: Hyperparameter, power: float) -> TensorV
 
 def label(dist: TensorVariable) -> str:
     """`Gamma(2, 0.5)`, in the parameters that PyMC's documentation lists first."""
-    name = type(dist.owner.op).__name__.removesuffix("RV")
+    name = dist.owner.op._print_name[0]
     rates = RATES.get(name, ())
     words = []
     for position, parameter in enumerate(dist.owner.op.dist_params(dist.owner)):

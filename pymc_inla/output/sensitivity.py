@@ -33,7 +33,7 @@ from pymc_inla.output.progress import FitProgress
 
 DECLARED = "as declared"
 N_DRAWS = 1000
-"""Draws, from which only hyperparameters without a deterministic marginal (Cholesky factors, simplexes) are summarized"""
+"""Draws: only hyperparameters without a deterministic marginal (Cholesky factors, simplexes) are summarized by them"""
 MOST_ELEMENTS = 20
 """Latent variables of more elements are shown only when asked for"""
 COLUMNS = ("mean", "sd", "q2.5", "q50", "q97.5")
@@ -169,8 +169,8 @@ def prior_sensitivity(
     Notes
     -----
     N. Kallioinen, T. Paananen, P.-C. Buerkner, A. Vehtari (2024), Detecting and diagnosing prior and likelihood
-    sensitivity with power-scaling, Statistics and Computing 34, 57. There the fits are replaced by importance weights of
-    one posterior (`arviz.psense`); here every one is done.
+    sensitivity with power-scaling, Statistics and Computing 34, 57. There importance weights of one posterior stand in
+    for the fits (`arviz.psense`); here every fit is done.
     """
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("integration", integration, INTEGRATIONS)
