@@ -17,6 +17,8 @@ _LAZY = {
     "explain": "pymc_inla.output.explain",
     "marginal": "pymc_inla.output.marginal",
     "plot_comparison": "pymc_inla.output.plots",
+    "plot_effects": "pymc_inla.output.fit_plots",
+    "plot_hyperparameters": "pymc_inla.output.fit_plots",
     "prior_sensitivity": "pymc_inla.output.sensitivity",
     "reliability": "pymc_inla.output.verdict",
     "summary": "pymc_inla.output.summary",
