@@ -1,6 +1,6 @@
 """Every `python` block of the documentation runs: all blocks of a page in order, in one namespace.
 
-The info string of a block may say what it must raise or warn, by the name of the class:
+The info string of a block may say what it must raise or warn, by the name of a class of pymc_inla, PyMC or Python:
 
     ```python raises=UnsupportedModelError
     ```python warns=ReliabilityWarning
@@ -13,6 +13,7 @@ import contextlib
 import pathlib
 import re
 
+import pymc.exceptions
 import pytest
 from matplotlib import pyplot, rc_context
 
@@ -47,7 +48,7 @@ def expectation(options):
     assert not unknown, f"unknown options {unknown}"
     stack = contextlib.ExitStack()
     for verb, name in options.items():
-        kind = getattr(pymc_inla.errors, name, None) or getattr(builtins, name)
+        kind = next(getattr(m, name) for m in (pymc_inla.errors, pymc.exceptions, builtins) if hasattr(m, name))
         stack.enter_context({"raises": pytest.raises, "warns": pytest.warns}[verb](kind))
     return stack
 
