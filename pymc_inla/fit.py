@@ -7,11 +7,10 @@ import time
 import warnings
 
 import numpy as np
-from pymc.model import modelcontext
 from pymc.pytensorf import resolve_backend_compile_kwargs
 from xarray import DataTree
 
-from pymc_inla.errors import InvalidOptionError, ReliabilityWarning, UnsupportedModelError
+from pymc_inla.errors import ConvergenceError, InvalidOptionError, ReliabilityWarning, UnsupportedModelError
 from pymc_inla.lgm import LatentGaussianModel
 from pymc_inla.options import FitOptions, check_names, did_you_mean, draws_within, seed_sequence
 
@@ -117,7 +116,9 @@ def fit(
         criteria=criteria,
         vb_correct=vb_correct,
     )
-    return fit_model(modelcontext(model), options)
+    from pymc_inla.analysis.context import model_meant
+
+    return fit_model(model_meant(model), options)
 
 
 def fit_model(model, options: FitOptions) -> DataTree:
@@ -130,16 +131,18 @@ def fit_model(model, options: FitOptions) -> DataTree:
     """
     # Imported here so that `import pymc_inla` stays light.
     from pymc_inla.analysis import analyze_model
-    from pymc_inla.compile import compile_model, compile_outputs
+    from pymc_inla.compile import compile_model, compile_outputs, impossible_observations
     from pymc_inla.inference import run_inference
     from pymc_inla.output.datatree import to_datatree
     from pymc_inla.output.progress import FitProgress
     from pymc_inla.output.start import find_theta_start
 
     clock = time.perf_counter()
+    check_group_names("log_likelihood", options.log_likelihood, [rv.name for rv in model.observed_RVs])
+    check_group_names("log_prior", options.log_prior, [rv.name for rv in model.free_RVs])
     compile_kwargs = None
     if options.backend is not None or options.compile_kwargs is not None:
-        compile_kwargs = resolve_backend_compile_kwargs(options.backend, options.compile_kwargs)
+        compile_kwargs = resolve_backend(options.backend, options.compile_kwargs)
     inference_seed, prediction_seed = seed_sequence(options.random_seed).generate_state(2)
     timings = {}
     with FitProgress(options.progressbar, options.progressbar_theme) as progress:
@@ -155,17 +158,21 @@ def fit_model(model, options: FitOptions) -> DataTree:
         functions = compile_model(lgm, compile_kwargs=compile_kwargs)
         timings["compile"] = time.perf_counter() - clock - timings["analysis"]
 
-        result = run_inference(
-            functions,
-            strategy=options.strategy,
-            integration=options.integration,
-            n_draws=chains * draws,
-            random_seed=int(inference_seed),
-            criteria=options.criteria,
-            theta_start=theta_start,
-            progress=progress,
-            vb_correct=corrected_elements(lgm, options.vb_correct),
-        )
+        try:
+            result = run_inference(
+                functions,
+                strategy=options.strategy,
+                integration=options.integration,
+                n_draws=chains * draws,
+                random_seed=int(inference_seed),
+                criteria=options.criteria,
+                theta_start=theta_start,
+                progress=progress,
+                vb_correct=corrected_elements(lgm, options.vb_correct),
+            )
+        except ConvergenceError as error:
+            reason = impossible_observations(lgm, functions)
+            raise ConvergenceError(f"{reason} ({error})" if reason else str(error)) from error
 
         progress("Collecting the result", 0.0)
         idata = to_datatree(
@@ -186,6 +193,38 @@ def fit_model(model, options: FitOptions) -> DataTree:
         text = " ".join(message.rstrip(".") + "." for message in result.reliability.messages)
         warnings.warn(f"{text} See pymc_inla.reliability(idata).", ReliabilityWarning, stacklevel=3)
     return idata
+
+
+def check_group_names(option: str, wanted, known: list[str]) -> None:
+    """Refuse names that the groups of pointwise log densities cannot have.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    for name in [] if isinstance(wanted, bool) else np.atleast_1d(wanted):
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise InvalidOptionError(f"{option}: {str(name)!r} is not allowed.{near} Allowed: {', '.join(known)}.")
+
+
+def resolve_backend(backend: str | None, compile_kwargs) -> dict:
+    """Arguments of `pytensor.function` for a backend, as `pm.sample` resolves them.
+
+    Raises
+    ------
+    InvalidOptionError
+        PyTensor has no such backend.
+    """
+    from pytensor.compile.mode import get_mode, predefined_modes
+
+    try:
+        resolved = resolve_backend_compile_kwargs(backend, compile_kwargs)
+        get_mode(resolved.get("mode"))
+    except ValueError as error:
+        names = ", ".join(sorted(name.lower() for name in predefined_modes))
+        raise InvalidOptionError(f"backend={backend!r}: PyTensor has {names}. Leave it out for the default.") from error
+    return resolved
 
 
 def corrected_elements(lgm: LatentGaussianModel, vb_correct) -> np.ndarray | None:

@@ -6,7 +6,6 @@ import functools
 import inspect
 
 import pymc
-from pymc.model import modelcontext
 from pymc.variational import inference
 from pymc.variational.inference import Inference
 
@@ -64,7 +63,9 @@ def run(model, options, arguments):
     arguments = {name: value for name, value in arguments.items() if value is not None or name not in REFUSED}
     check_names(arguments, OPTION_NAMES)
     checked = FitOptions(**{**options, **arguments})
-    return fit_model(modelcontext(model), checked)
+    from pymc_inla.analysis.context import model_meant
+
+    return fit_model(model_meant(model), checked)
 
 
 def wrap(original):

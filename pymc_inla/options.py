@@ -36,6 +36,13 @@ REFUSED = {
         "it belongs to the stochastic optimization of variational methods",
     ),
     "tune": "nothing is tuned; drop the argument",
+    "seed": "the seed is called `random_seed`",
+    "data": "the data belong to the model; see observed= of its distributions",
+    "trace": "there are no MCMC chains to continue",
+    **dict.fromkeys(
+        ("target_accept", "nuts_sampler", "nuts", "init", "step", "max_treedepth", "discard_tuned_samples"),
+        "it belongs to NUTS; drop the argument",
+    ),
     "cores": "drop the argument; `chains` only shapes the draws",
 }
 

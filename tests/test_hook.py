@@ -122,7 +122,7 @@ def test_unknown_options_are_refused_with_the_nearest_match(model, call):
 def test_options_are_checked_before_the_model_is_looked_for():
     with pytest.raises(InvalidOptionError, match="draws=0"):
         pm.fit(method="inla", draws=0)
-    with pytest.raises(TypeError, match="model"):
+    with pytest.raises(InvalidOptionError, match="No model was given"):
         pm.fit(method="inla")
 
 

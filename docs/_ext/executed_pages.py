@@ -19,7 +19,7 @@ def to_cell(match):
 
 def to_notebook(app, docname, source):
     """Turn a Markdown page with `python` blocks into a MyST notebook."""
-    if app.env.doc2path(docname).endswith(".md") and BLOCK.search(source[0]):
+    if str(app.env.doc2path(docname)).endswith(".md") and BLOCK.search(source[0]):
         source[0] = HEADER + BLOCK.sub(to_cell, source[0])
 
 

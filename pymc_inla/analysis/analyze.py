@@ -16,7 +16,13 @@ from scipy import sparse
 
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import classify, distribution_name
-from pymc_inla.analysis.data_checks import check_covariates, refuse_labeled, refuse_minibatch
+from pymc_inla.analysis.data_checks import (
+    check_covariates,
+    check_responses,
+    refuse_labeled,
+    refuse_minibatch,
+    refuse_without_data,
+)
 from pymc_inla.analysis.latent_priors import latent_density
 from pymc_inla.analysis.likelihood import likelihood_term, potential_term
 from pymc_inla.errors import UnsupportedModelError
@@ -31,8 +37,10 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     UnsupportedModelError
         When the model is not latent Gaussian; the message names the variable.
     """
+    refuse_without_data(model)
     refuse_labeled(model)
     refuse_minibatch(model)
+    check_responses(model)
     frozen = freeze_dims_and_data(model)
     # without a C compiler, whose modules would take seconds to build for a function that runs once
     with pytensor.config.change_flags(cxx=""):

@@ -7,6 +7,46 @@ from pytensor.graph.traversal import ancestors
 from pymc_inla.errors import InvalidDataError, UnsupportedModelError
 
 
+def refuse_without_data(model) -> None:
+    """Refuse models in which nothing is free or nothing is observed.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    if not model.free_RVs:
+        raise UnsupportedModelError(
+            "the model", "it has no free variables, so there is no posterior", "Give its parameters priors."
+        )
+    if not model.observed_RVs and not model.potentials:
+        raise UnsupportedModelError(
+            "the model",
+            f"nothing is observed; all of {', '.join(rv.name for rv in model.free_RVs)} are free",
+            "Pass the data to a distribution with observed=, or draw from the prior with pm.sample_prior_predictive.",
+        )
+
+
+def check_responses(model) -> None:
+    """Refuse infinite responses. (NaN are predicted: PyMC has split them off already.)
+
+    Raises
+    ------
+    InvalidDataError
+    """
+    for rv in model.observed_RVs:
+        for variable in ancestors([model.rvs_to_values[rv]]):
+            data = getattr(variable, "data", None) if isinstance(variable, Constant) else None
+            if data is None and hasattr(variable, "get_value"):
+                data = variable.get_value(borrow=True)
+            data = np.asarray(data) if data is not None else np.zeros(0)
+            if data.dtype.kind == "f" and np.any(np.isinf(data)):
+                where = np.flatnonzero(np.isinf(data))
+                raise InvalidDataError(
+                    f"{rv.name}: {len(where)} observed value{'s are' if len(where) > 1 else ' is'} infinite (position "
+                    f"{', '.join(map(str, where[:5]))}). Drop these rows, or set them to NaN to have them predicted."
+                )
+
+
 def refuse_minibatch(model) -> None:
     """Refuse models on minibatches of the data: their likelihood is a random one.
 
@@ -58,7 +98,8 @@ def check_covariates(term_name: str, predictors) -> None:
         if not isinstance(variable, Constant) or not hasattr(variable.type, "dtype"):
             continue
         data = np.asarray(getattr(variable.data, "data", variable.data))
-        if data.dtype.kind != "f" or np.all(np.isfinite(data)):
+        # scalars that are not finite are constants of PyMC's own graphs (bounds, `-inf` of a switch), not data
+        if data.dtype.kind != "f" or data.ndim == 0 or np.all(np.isfinite(data)):
             continue
         where = np.argwhere(~np.isfinite(data))
         first = ", ".join(str(tuple(int(i) for i in w) if len(w) > 1 else int(w[0])) for w in where[:5] if len(w))

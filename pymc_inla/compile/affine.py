@@ -22,6 +22,7 @@ from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, I
 from scipy import sparse
 
 from pymc_inla.compile.mode import compile_function, split_theta
+from pymc_inla.errors import InvalidDataError
 
 _MOVES = (DimShuffle, Reshape, Subtensor, AdvancedSubtensor, Alloc, JoinDims, SplitDims)
 _IDENTITIES = (CheckAndRaise, ScalarFromTensor, TensorFromScalar, SpecifyShape)
@@ -137,7 +138,14 @@ def _apply(node, affine, value, n_x) -> Affine:
     if isinstance(op, _MOVES):
         source = affine[node.inputs[0]]
         positions = np.arange(source.offset.size).reshape(source.shape)
-        return source.rows(_perform(node, [positions, *(value[v] for v in node.inputs[1:])]))
+        try:
+            kept = _perform(node, [positions, *(value[v] for v in node.inputs[1:])])
+        except IndexError as error:
+            raise InvalidDataError(
+                f"An index into a latent variable is out of bounds: {error}. Indices count from 0 to the number of "
+                "levels less 1; pandas.factorize makes such indices out of labels."
+            ) from error
+        return source.rows(kept)
     if isinstance(op, Elemwise):
         result = _elementwise(node, affine, value, n_x)
     elif isinstance(op, Join | MakeVector):

@@ -11,7 +11,7 @@ from xarray import DataArray, DataTree
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
 from pymc_inla.options import did_you_mean
 from pymc_inla.output.density import GridDensity
-from pymc_inla.output.groups import has_variable
+from pymc_inla.output.groups import has_variable, require_posterior
 from pymc_inla.output.marginal import DETERMINISTIC
 from pymc_inla.output.summary import GROUPS, element_labels
 
@@ -67,6 +67,8 @@ def compare_mcmc(idata_inla: DataTree, idata_mcmc: DataTree, var_names=None) -> 
 
 def common_names(idata_inla: DataTree, idata_mcmc: DataTree, var_names) -> list[str]:
     """Names to compare, in the order of the INLA posterior."""
+    require_posterior(idata_inla, "idata_inla")
+    require_posterior(idata_mcmc, "idata_mcmc")
     first, second = (tree["posterior"].data_vars for tree in (idata_inla, idata_mcmc))
     names = [str(name) for name in first if name in second]
     if var_names is None:

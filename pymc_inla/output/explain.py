@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from html import escape
 
 import pandas as pd
-from pymc.model import modelcontext
 
 from pymc_inla.analysis import analyze_model
+from pymc_inla.analysis.context import model_meant
 from pymc_inla.compile import compile_model
 from pymc_inla.errors import InvalidOptionError, UnsupportedModelError
 from pymc_inla.lgm import Explanation, LatentGaussianModel
@@ -106,7 +106,7 @@ def explain(model=None, *, display: bool = True) -> Explained:
     display : bool
         Whether to print the table (a notebook shows the returned object instead).
     """
-    model = modelcontext(model)
+    model = model_meant(model)
     try:
         lgm = analyze_model(model)
         explained = Explained(tuple(lgm.explanations), tuple(lgm.warnings), None, lgm)

@@ -7,7 +7,7 @@ from xarray import DataTree
 
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import did_you_mean
-from pymc_inla.output.groups import has_group, has_variable
+from pymc_inla.output.groups import has_group, has_variable, require_posterior
 from pymc_inla.output.summary import element_labels, summary
 
 COLUMNS = 3
@@ -42,6 +42,7 @@ def plot_hyperparameters(idata: DataTree, var_names=None, axes=None):
     """
     from matplotlib import pyplot
 
+    require_posterior(idata, "plot_hyperparameters", deterministic=True)
     if not has_group(idata, "inla/unconstrained_densities"):
         raise InvalidOptionError("The model has no hyperparameters: there is no integral over them to draw.")
     panels = hyperparameter_panels(idata, var_names)

@@ -8,7 +8,7 @@ from xarray import DataArray, DataTree
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import did_you_mean
 from pymc_inla.output.density import GridDensity
-from pymc_inla.output.groups import has_variable
+from pymc_inla.output.groups import has_variable, require_posterior
 from pymc_inla.output.marginals import draw_density
 
 DETERMINISTIC = ("inla/latent_densities", "inla/hyperparameter_densities", "inla/unconstrained_densities")
@@ -37,6 +37,7 @@ def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
     InvalidOptionError
         The variable does not exist, or the indexers do not single out one element.
     """
+    require_posterior(idata, "marginal")
     for group in DETERMINISTIC:
         if has_variable(idata, group, var_name):
             pair = select_scalar(idata[group][var_name], var_name, indexers, keep=("density_axis", "point"))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from pymc.model import modelcontext
 
 from pymc_inla.analysis import analyze_model
+from pymc_inla.analysis.context import model_meant
 from pymc_inla.compile import compile_log_prior_theta, compile_model, compile_outputs
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
 from pymc_inla.inference import run_inference
@@ -175,7 +175,7 @@ def prior_sensitivity(
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("integration", integration, INTEGRATIONS)
     check_random_seed(random_seed)
-    lgm = analyze_model(modelcontext(model))
+    lgm = analyze_model(model_meant(model))
     alternatives = alternative_log_priors(lgm, priors, powers)
     wanted = summarized_names(lgm, var_names)
     functions, outputs = compile_model(lgm), compile_outputs(lgm)

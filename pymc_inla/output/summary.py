@@ -8,7 +8,7 @@ from xarray import DataArray, DataTree
 
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import check_choice, did_you_mean
-from pymc_inla.output.groups import has_group
+from pymc_inla.output.groups import has_group, require_posterior
 from pymc_inla.output.marginals import STATISTICS, draw_statistics
 
 KINDS = ("all", "latent", "hyperparameter", "criteria")
@@ -41,6 +41,7 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
         A variable does not exist.
     """
     check_choice("kind", kind, KINDS)
+    require_posterior(idata, "summary", deterministic=True)
     if kind == "criteria":
         return criteria_table(idata)
     groups = [g for k, g in GROUPS.items() if kind in ("all", k) and has_group(idata, g)]

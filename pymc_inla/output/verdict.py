@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 from xarray import DataTree
 
+from pymc_inla.output.groups import require_posterior
+
 MEANING = {
     "good": "The checks found nothing wrong.",
     "check": "Something needs a look before the numbers are used.",
@@ -52,6 +54,7 @@ def reliability(idata: DataTree) -> Verdict:
     idata : DataTree
         Result of :func:`pymc_inla.fit`, also after a round trip through a file.
     """
+    require_posterior(idata, "reliability", deterministic=True)
     group = idata["inla/reliability"]
     messages = tuple(m for m in str(group.attrs["messages"]).split("\n") if m)
     numbers = {str(name): float(value) for name, value in group.data_vars.items()}

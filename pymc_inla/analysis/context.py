@@ -1,0 +1,35 @@
+"""Which model is meant."""
+
+from __future__ import annotations
+
+import pymc as pm
+from pymc.model import modelcontext
+
+from pymc_inla.errors import InvalidOptionError
+
+
+def model_meant(model) -> pm.Model:
+    """The given model, or that of the surrounding `with` block.
+
+    Raises
+    ------
+    InvalidOptionError
+        There is neither, or what was given is no pymc.Model.
+    """
+    if model is None:
+        try:
+            return modelcontext(None)
+        except TypeError as error:
+            raise InvalidOptionError(
+                "No model was given, and there is none around. Give a pymc.Model as the first argument, or call inside "
+                "`with model:`."
+            ) from error
+    if isinstance(model, pm.Model):
+        return model
+    found = f"{type(model).__module__.split('.')[0]}.{type(model).__name__}".removeprefix("builtins.")
+    if hasattr(model, "backend") and hasattr(model, "build"):
+        raise InvalidOptionError(
+            f"model: found a {found}. Build it and give the PyMC model it holds: "
+            "`bambi_model.build(); fit(bambi_model.backend.model)`."
+        )
+    raise InvalidOptionError(f"model: found a {found}. Give a pymc.Model, or nothing inside `with model:`.")

@@ -1,0 +1,217 @@
+"""Mistakes of newcomers: each gives one error that says what was found, what is allowed, and what to do."""
+
+import bambi
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytest
+import xarray as xr
+
+import pymc_inla as pmi
+from pymc_inla.errors import ConvergenceError, InvalidDataError, InvalidOptionError, UnsupportedModelError
+
+G = np.repeat(np.arange(6), 5)
+rng = np.random.default_rng(3)
+X, Y, COUNTS = rng.normal(size=30), rng.normal(size=30), rng.poisson(3, 30)
+QUICK = {"draws": 20, "chains": 1, "progressbar": False}
+
+
+def grouped(likelihood):
+    """A group effect and a likelihood given as a function of the linear predictor."""
+    with pm.Model(coords={"g": list("abcdef")}) as model:
+        a = pm.Normal("a", 0, 1)
+        u = pm.Normal("u", 0, pm.HalfNormal("sigma", 1), dims="g")
+        likelihood(a + u[G])
+    return model
+
+
+def poisson():
+    return grouped(lambda eta: pm.Poisson("y", pm.math.exp(eta), observed=COUNTS))
+
+
+def in_context(**arguments):
+    with poisson():
+        return pm.fit(method="inla", **arguments)
+
+
+def nothing_observed():
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1)
+        pm.Normal("b", a, 1)
+    return model
+
+
+def index_from_one():
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("sigma", 1), shape=6)
+        pm.Poisson("y", pm.math.exp(u[G + 1]), observed=COUNTS)
+    return model
+
+
+def covariate_with_nan():
+    x = np.where(np.arange(30) == 4, np.nan, X)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * x, 1, observed=Y)
+    return model
+
+
+def mixture_of_latents():
+    with pm.Model() as model:
+        w, mu = pm.Dirichlet("w", np.ones(2)), pm.Normal("mu", 0, 1, shape=2)
+        pm.NormalMixture("y", w, mu, 1, observed=Y)
+    return model
+
+
+def bilinear():
+    with pm.Model() as model:
+        u, v = pm.Normal("u", 0, 1, shape=30), pm.Normal("v", 0, 1, shape=30)
+        pm.Normal("y", u * v, 1.0, observed=Y)
+    return model
+
+
+def discrete():
+    with pm.Model() as model:
+        a, z = pm.Normal("a", 0, 1), pm.Bernoulli("z", 0.5, shape=30)
+        pm.Normal("y", a + z, 1.0, observed=Y)
+    return model
+
+
+def fit(model, **options):
+    return pmi.fit(model, **{**QUICK, **options})
+
+
+WRONG_MODEL = [
+    (pmi.fit, ["No model was given", "`with model:`"]),
+    (lambda: pmi.explain(), ["No model was given", "`with model:`"]),
+    (lambda: pmi.prior_sensitivity(), ["No model was given"]),
+    (lambda: pmi.fit("seeds"), ["found a str", "pymc.Model"]),
+    (lambda: pmi.explain({"a": 1}), ["found a dict"]),
+    (
+        lambda: pmi.fit(bambi.Model("y ~ x", pd.DataFrame({"x": X, "y": Y}))),
+        ["found a bambi.Model", "bambi_model.build()", "bambi_model.backend.model"],
+    ),
+]
+
+WRONG_OPTION = [
+    (lambda: in_context(n=10_000), ["`n`", "`draws`"]),
+    (lambda: in_context(callbacks=[print]), ["`callbacks`", "no stochastic iterations"]),
+    (lambda: in_context(obj_optimizer=pm.adam()), ["`obj_optimizer`", "variational"]),
+    (lambda: in_context(tune=1000), ["`tune`", "nothing is tuned"]),
+    (lambda: in_context(target_accept=0.9), ["`target_accept`", "NUTS"]),
+    (lambda: fit(poisson(), seed=1), ["`seed`", "`random_seed`"]),
+    (lambda: fit(poisson(), integraton="grid"), ["`integraton`", "Did you mean `integration`"]),
+    (lambda: fit(poisson(), strategy="Laplace"), ["strategy='Laplace'", "Did you mean `laplace`"]),
+    (lambda: fit(poisson(), integration="mcmc"), ["integration='mcmc'", "grid"]),
+    (lambda: fit(poisson(), draws=0), ["draws=0", "at least 1"]),
+    (lambda: fit(poisson(), var_names=["sigm"]), ["'sigm'", "Did you mean `sigma`"]),
+    (lambda: fit(poisson(), log_likelihood=["counts"]), ["log_likelihood: 'counts'", "Allowed: y"]),
+    (lambda: fit(poisson(), log_prior=["sigm"]), ["log_prior: 'sigm'", "Did you mean `sigma`"]),
+    (lambda: fit(poisson(), backend="jaxx"), ["backend='jaxx'", "numba"]),
+    (lambda: fit(poisson(), start={"sigmaa": 1.0}), ["'sigmaa'", "Did you mean `sigma`"]),
+    (lambda: fit(poisson(), start={"sigma": -1.0}), ["start['sigma']=-1", "support"]),
+]
+
+WRONG_DATA = [
+    (lambda: fit(covariate_with_nan()), InvalidDataError, ["position 4", "drop or impute"]),
+    (
+        lambda: fit(grouped(lambda eta: pm.Normal("y", eta, 1, observed=np.where(G == 2, np.inf, Y)))),
+        InvalidDataError,
+        ["y: 5 observed values are infinite", "position 10, 11", "NaN"],
+    ),
+    (
+        lambda: fit(grouped(lambda eta: pm.Poisson("y", pm.math.exp(eta), observed=COUNTS - 2))),
+        ConvergenceError,
+        ["observations of y are impossible", "value -", "support"],
+    ),
+    (
+        lambda: fit(grouped(lambda eta: pm.Bernoulli("y", logit_p=eta, observed=COUNTS))),
+        ConvergenceError,
+        ["observations of y are impossible"],
+    ),
+    (
+        lambda: fit(grouped(lambda eta: pm.Poisson("y", eta, observed=COUNTS))),
+        ConvergenceError,
+        ["pm.math.exp for a rate"],
+    ),
+    (lambda: fit(index_from_one()), InvalidDataError, ["out of bounds", "from 0", "pandas.factorize"]),
+]
+
+OUTSIDE_THE_CLASS = [
+    (lambda: fit(nothing_observed()), ["nothing is observed", "observed="]),
+    (lambda: fit(pm.Model()), ["no free variables"]),
+    (lambda: fit(mixture_of_latents()), ["mu", "pm.sample"]),
+    (lambda: fit(bilinear()), ["u:", "nonlinearly", "pm.sample"]),
+    (lambda: fit(discrete()), ["z:", "discrete", "Sum it out"]),
+]
+
+
+def assert_message(call, kind, words):
+    with pytest.raises(kind) as error:
+        call()
+    message = str(error.value)
+    for word in words:
+        assert word in message, message
+    assert len(message) < 700, "one clear error, not an essay"
+    assert message.rstrip(")").endswith((".", "?")), message
+
+
+@pytest.mark.parametrize(("call", "words"), WRONG_MODEL)
+def test_wrong_model(call, words):
+    assert_message(call, InvalidOptionError, words)
+
+
+@pytest.mark.parametrize(("call", "words"), WRONG_OPTION)
+def test_wrong_option(call, words):
+    assert_message(call, InvalidOptionError, words)
+
+
+@pytest.mark.parametrize(("call", "kind", "words"), WRONG_DATA)
+def test_wrong_data(call, kind, words):
+    assert_message(call, kind, words)
+
+
+@pytest.mark.parametrize(("call", "words"), OUTSIDE_THE_CLASS)
+def test_outside_the_class(call, words):
+    assert_message(call, UnsupportedModelError, words)
+
+
+@pytest.fixture(scope="module")
+def idata():
+    return fit(poisson(), random_seed=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda idata: pmi.summary(idata, "sigmma"), ["'sigmma'", "Did you mean `sigma`"]),
+        (lambda idata: pmi.summary(mcmc_like(idata)), ["without the group 'inla'", "az.summary"]),
+        (lambda idata: pmi.reliability(mcmc_like(idata)), ["without the group 'inla'"]),
+        (lambda idata: pmi.plot_hyperparameters(mcmc_like(idata)), ["without the group 'inla'"]),
+        (lambda idata: pmi.summary("idata.nc"), ["found str", "DataTree"]),
+        (lambda idata: pmi.marginal(idata, "u"), ["u is an array", "g"]),
+        (lambda idata: pmi.marginal(idata, "u", g="z"), ["'z' is not a coordinate of g"]),
+        (lambda idata: pmi.marginal(None, "u"), ["found NoneType", "DataTree"]),
+        (lambda idata: pmi.compare_mcmc(idata, 3), ["idata_mcmc: found int"]),
+        (lambda idata: pmi.compare_mcmc(idata, idata, ["v"]), ["'v' is not in both"]),
+    ],
+)
+def test_wrong_use_of_a_result(idata, call, words):
+    assert_message(lambda: call(idata), InvalidOptionError, words)
+
+
+def mcmc_like(idata):
+    return xr.DataTree.from_dict({"/posterior": idata["posterior"].to_dataset()})
+
+
+@pytest.mark.filterwarnings("ignore:Detected variables likely created by GP objects")
+def test_latent_gaussian_process_is_not_mistaken_for_bad_data():
+    """Scalars that are not finite occur in PyMC's own graphs (here in a Cholesky factor); they are no covariates."""
+    with pm.Model() as model:
+        scale = pm.Gamma("scale", 2, 2)
+        process = pm.gp.Latent(cov_func=pm.gp.cov.ExpQuad(1, scale))
+        f = process.prior("f", X=np.linspace(0, 5, 30)[:, None])
+        pm.Poisson("y", pm.math.exp(f), observed=COUNTS)
+    explained = pmi.explain(model, display=False)
+    assert explained.refusal is None
+    assert explained.to_frame().loc["f_rotated_", "role"] == "latent"
