@@ -28,6 +28,11 @@ docs: $(VENV)/installed-docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "The site is in docs/_build/html/index.html"
 
+# The notebooks alone, executed into docs/_build/notebooks.
+notebooks: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --to notebook --execute --log-level WARN \
+		--output-dir docs/_build/notebooks notebooks/*.ipynb
+
 benchmarks: $(VENV)/installed-test
 	$(BIN)/python benchmarks/fits.py
 

@@ -53,11 +53,11 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
-    "header_links_before_dropdown": 6,
+    "navbar_center": [],  # the sidebar lists every page
     "icon_links": [],
     "logo": {"text": "pymc-inla"},
 }
-html_sidebars = {"api": [], "index": []}
+html_sidebars = {"**": ["globaltoc.html"]}
 
 
 def copy_notebooks(app):
