@@ -154,8 +154,10 @@ class Mixture:
                 low, high = np.where(p > F, x, low), np.where(p > F, high, x)
                 score = ndtri(np.clip(F, 1e-15, 1 - 1e-15))
                 slope = np.maximum(f, 1e-300) * np.sqrt(2 * np.pi) * np.exp(0.5 * score**2)
-                new = x - (score - target) / slope
-                new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
+                step = (score - target) / slope
+                # a step below the tolerance ends on the bracket's own end point: bisecting would throw it off again
+                kept = ((x - step > low) & (x - step < high)) | (np.abs(step) < tolerance * self.sd)
+                new = np.where(kept, x - step, 0.5 * (low + high))
                 moved = np.max(np.abs(new - x) / self.sd)
                 x = new
                 if moved < tolerance:
