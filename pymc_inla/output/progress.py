@@ -1,5 +1,6 @@
 """Progress of a fit, shown once it has taken more than a second, in the style of PyMC's bars."""
 
+import importlib.util
 import time
 
 DELAY = 1.0
@@ -37,6 +38,8 @@ class FitProgress:
             if time.perf_counter() - self.begin < self.delay:
                 return
             self._start()
+            if self.bar is None:
+                return
         self.bar.update(self.task, description=stage, completed=min(max(fraction, 0.0), 1.0))
 
     def _start(self):
@@ -44,11 +47,15 @@ class FitProgress:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
+        console = self.console or Console(stderr=True, theme=self.theme or default_progress_theme)
+        if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+            self.enabled = False  # rich draws through ipywidgets there, and warns at every update without them
+            return
         self.bar = CustomProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             TimeElapsedColumn(),
-            console=self.console or Console(stderr=True, theme=self.theme or default_progress_theme),
+            console=console,
         )
         self.bar.start()
         self.task = self.bar.add_task("", total=1.0)

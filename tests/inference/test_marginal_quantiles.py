@@ -12,8 +12,8 @@ from pymc_inla.lgm import QUANTILES
 @pytest.mark.parametrize("columns", [40, 20_000])
 @pytest.mark.parametrize("skewness", [0.0, 0.05])
 def test_easy_columns_beside_hard_ones(columns, skewness):
-    """Few columns use exact distribution functions and many steps, many an expansion and few steps. A Gaussian converges
-    in one step; a mixture of scales that differ by 30 needs them all."""
+    """Few columns use exact distribution functions and many steps, many columns an expansion and few steps. A Gaussian
+    converges in one step; a mixture of scales that differ by 30 needs them all."""
     rng = np.random.default_rng(0)
     w = np.array([0.3, 0.4, 0.3])
     mean = np.tile(rng.normal(size=columns), (3, 1))

@@ -158,3 +158,15 @@ def test_progress_can_be_switched_off(ticking):
         for k in range(6):
             progress("Integrating", k / 5)
     assert stream.getvalue() == ""
+
+
+def test_a_notebook_without_widgets_gets_no_progress_instead_of_warnings(ticking, monkeypatch):
+    find = progress_module.importlib.util.find_spec
+    monkeypatch.setattr(
+        progress_module.importlib.util, "find_spec", lambda name: None if name == "ipywidgets" else find(name)
+    )
+    stream = io.StringIO()
+    with FitProgress(console=Console(file=stream, force_jupyter=True)) as progress:
+        for k in range(6):
+            progress("Integrating", k / 5)
+    assert stream.getvalue() == "" and progress.bar is None
