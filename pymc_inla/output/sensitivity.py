@@ -71,13 +71,17 @@ class PriorSensitivity:
             }
         return pd.DataFrame.from_dict(rows, orient="index")
 
+    def _by_variable(self) -> pd.DataFrame:
+        """The table for reading: the priors of one variable below each other."""
+        order = {name: k for k, name in enumerate(dict.fromkeys(self.table["variable"]))}
+        rows = self.table.sort_values("variable", key=lambda names: names.map(order), kind="stable")
+        return rows.set_index(["variable", "prior"])
+
     def __repr__(self):
-        shown = self.table.set_index(["variable", "prior"]).sort_index(level=0, sort_remaining=False, kind="stable")
-        order = list(dict.fromkeys(self.table["variable"]))
-        return shown.loc[order].to_string(float_format=lambda value: f"{value:.3f}")
+        return self._by_variable().to_string(float_format=lambda value: f"{value:.3f}")
 
     def _repr_html_(self):
-        return self.table.set_index(["variable", "prior"]).round(3).to_html()
+        return self._by_variable().round(3).to_html()
 
     def plot(self, var_names=None, axes=None):
         """Mean and central 95 % interval of each scalar under each prior, one panel per scalar.
