@@ -223,7 +223,9 @@ def resolve_backend(backend: str | None, compile_kwargs) -> dict:
         get_mode(resolved.get("mode"))
     except ValueError as error:
         names = ", ".join(sorted(name.lower() for name in predefined_modes))
-        raise InvalidOptionError(f"backend={backend!r}: PyTensor has {names}. Leave it out for the default.") from error
+        raise InvalidOptionError(
+            f"backend={backend!r}: {error}. PyTensor has {names}; leave it out for the default."
+        ) from error
     return resolved
 
 
