@@ -117,7 +117,7 @@ class Autoregressive:
 @dataclass(frozen=True)
 class CyclicAutoregressive:
     """First-order autoregression on a circle: Q_group = [1 + rho^2 on the diagonal, -rho between neighbors] / s with
-    s = (1 - rho^2) (1 + rho^m) / (1 - rho^m), so that marginal variances are one. |Q_group| = (1 - rho^m)^2 / s^m.
+    s = (1 - rho^2) (1 - rho^m) / (1 + rho^m), so that marginal variances are one. |Q_group| = (1 - rho^m)^2 / s^m.
     """
 
     m: int
@@ -127,7 +127,7 @@ class CyclicAutoregressive:
         return self.m
 
     def _scale(self, rho):
-        return (1 - rho**2) * (1 + rho**self.m) / (1 - rho**self.m)
+        return (1 - rho**2) * (1 - rho**self.m) / (1 + rho**self.m)
 
     def quadratic(self, u, parameters):
         rho = parameters[0]
