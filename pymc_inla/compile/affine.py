@@ -260,9 +260,7 @@ def _concatenate(node, affine, value, n_x, n_values=None):
 
 def _increment(node, affine, value, n_x):
     """x with y added at an index, as the gradient of an indexing operation has it; repeated positions add up."""
-    base, added = (
-        affine[v] if v in affine else _constant(np.asarray(value[v], float), n_x) for v in node.inputs[:2]
-    )
+    base, added = (affine[v] if v in affine else _constant(np.asarray(value[v], float), n_x) for v in node.inputs[:2])
     index = indices_from_subtensor([value[v] for v in node.inputs[2:]], node.op.idx_list)
     target = np.arange(base.offset.size).reshape(base.shape)[index]
     added = _broadcast(added, np.shape(target))

@@ -228,13 +228,13 @@ def correlation(name: str, to_rho, from_rho, control: ControlGroup, default):
     """The correlation `name` as a deterministic function of an internal variable with its prior."""
     if control.fixed:
         t = 0.0 if control.initial is None else float(control.initial)
-        return pm.Deterministic(name, to_rho(pt.constant(t)))
+        return pm.Deterministic(name, to_rho(pt.constant(t, dtype="float64")))
     word, (a, b) = default if control.prior is None else control.prior
     if word == "normal":
         initval = a if control.initial is None else float(control.initial)
         t = pm.Normal(f"{name}_internal", a, 1 / np.sqrt(b), initval=initval)
         return pm.Deterministic(name, to_rho(t))
-    start = None if control.initial is None else float(to_rho(pt.constant(float(control.initial))).eval())
+    start = None if control.initial is None else float(to_rho(pt.constant(control.initial, dtype="float64")).eval())
     return pc_correlation(name, a, b, positive=control.model == "exchangeablepos", start=start)
 
 

@@ -32,7 +32,7 @@ class Independent:
         return pt.eye(self.m)
 
     def log_determinant(self, parameters):
-        return pt.constant(0.0)
+        return pt.constant(0.0, dtype="float64")
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Intrinsic:
         return pt.constant((self.eigenvectors * self.eigenvalues) @ self.eigenvectors.T)
 
     def log_determinant(self, parameters):
-        return pt.constant(float(np.sum(np.log(self.eigenvalues[self.deficiency :]))))
+        return pt.constant(np.sum(np.log(self.eigenvalues[self.deficiency :])), dtype="float64")
 
 
 def random_walk(m: int, order: int, *, cyclic: bool = False, scaled: bool = True) -> Intrinsic:

@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 def make_precision(name, prior, *, initial=4.0, fixed=False):
     """The variable `name`, a precision with this prior, started at exp(initial)."""
     if fixed:
-        return pm.Deterministic(name, pt.constant(float(np.exp(initial))))
+        return pm.Deterministic(name, pt.constant(np.exp(initial), dtype="float64"))
     if isinstance(prior, pt.TensorVariable):
         return pm.Deterministic(name, prior)
     _, (a, b) = prior
