@@ -6,6 +6,8 @@
 4. Collect priors, constraints and everything the posterior shows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytensor
@@ -58,11 +60,11 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         shape = roles.variable[rv].type.shape
         rule = f"{distribution_name(rv)}, affine in every linear predictor"
         latent = Latent(rv.name, shape, start, roles.variable[rv], rule)
-        latents.append(latent)
-        inputs = roles.value_of(rv.owner.inputs)
-        density, constraints = latent_density(rv, inputs, latent)
-        log_prior_x.append(density)
-        rows += [(latent.start, *constraint) for constraint in constraints]
+        prior = latent_density(rv, roles.value_of(rv.owner.inputs), latent)
+        latents.append(replace(latent, null_space=prior.null_space))
+        log_prior_x.append(prior.log_density)
+        if prior.C is not None:
+            rows.append((latent.start, prior.C, prior.e))
         start = latent.stop
     terms = []
     for rv in frozen.observed_RVs:

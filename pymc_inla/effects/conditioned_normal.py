@@ -26,7 +26,7 @@ from pymc.logprob.utils import CheckParameterValue
 from pymc.pytensorf import normalize_rng_param
 from scipy import sparse
 
-from pymc_inla.analysis.latent_priors import gaussian_density
+from pymc_inla.analysis.latent_priors import GaussianDensity, gaussian_density
 from pymc_inla.effects.groups import Independent
 from pymc_inla.linalg.constraints import NullSpace
 
@@ -114,6 +114,16 @@ class Structure:
             constant = self.replicates * float(self.u_0 @ self.u_0)
             quadratic = quadratic - constant * pt.sum(self.precision(tau, parameters))
         return 0.5 * self.replicates * free * (log_determinant - rank * np.log(2 * np.pi)) - 0.5 * quadratic
+
+    def null_space_of_prior(self) -> sparse.csr_array | None:
+        """(size, q) directions that an intrinsic group model leaves free, before the constraints."""
+        group = self.group
+        if group.rank == group.m or self.diagonal > 0:
+            return None
+        free = group.eigenvectors[:, : group.deficiency]
+        return sparse.csr_array(
+            sparse.kron(sparse.eye_array(self.replicates), sparse.kron(free, sparse.eye_array(self.n)))
+        )
 
     def rows(self) -> tuple[sparse.csr_array, np.ndarray]:
         """(C, e) of the whole effect, stacked in C order."""
@@ -209,7 +219,9 @@ def _log_density(op, values, rng, tau, parameters, **kwargs):
 @gaussian_density.register(ConditionedNormalRV)
 def _engine_density(op, inputs, latent):
     _, tau, parameters = inputs
-    return op.structure.log_density(latent.variable, tau, parameters), [op.structure.rows()]
+    structure = op.structure
+    density = structure.log_density(latent.variable, tau, parameters)
+    return GaussianDensity(density, *structure.rows(), structure.null_space_of_prior())
 
 
 def conditioned_normal(name, tau, parameters, structure: Structure, *, dims=None):

@@ -27,7 +27,9 @@ def make_precision(name, prior, *, initial=4.0, fixed=False):
         return pm.Deterministic(name, pt.constant(start, dtype="float64"))
     if isinstance(prior, Variable):
         model = pm.modelcontext(None)
-        is_distribution = prior.owner is not None and isinstance(prior.owner.op, RandomVariable | SymbolicRandomVariable)
+        is_distribution = prior.owner is not None and isinstance(
+            prior.owner.op, RandomVariable | SymbolicRandomVariable
+        )
         if is_distribution and prior not in model.basic_RVs:
             return model.register_rv(prior, name, initval=start)
         return pm.Deterministic(name, prior)

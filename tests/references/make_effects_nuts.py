@@ -19,6 +19,8 @@ import effect_models  # noqa: E402
 
 PERCENT = np.arange(1, 20) / 20
 CHAINS, DRAWS = 4, 2000
+LONGER = {"ar1": 6000, "ar2": 6000, "rw1": 6000}
+"""Models in which NUTS mixes slowly"""
 
 
 def residual(model, u):
@@ -34,15 +36,20 @@ def main(names):
     stored = json.loads(path.read_text()) if path.exists() else {}
     builders = {build.__name__: build for build in effect_models.MODELS}
     for name in names or [name for name in builders if name not in stored]:
-        model = builders[name]()
+        model, n_draws = builders[name](), LONGER.get(name, DRAWS)
         with model:
             idata = pm.sample(
-                draws=DRAWS, tune=1000, chains=CHAINS, cores=1, random_seed=20261123, target_accept=0.95,
+                draws=n_draws,
+                tune=1000,
+                chains=CHAINS,
+                cores=1,
+                random_seed=20261123,
+                target_accept=0.95 if n_draws == DRAWS else 0.99,
                 progressbar=False,
-            )  # fmt: skip
+            )
         scalars = {}
         for rv in [*model.free_RVs, *model.deterministics]:
-            values = idata.posterior[rv.name].values.reshape(CHAINS, DRAWS, -1)
+            values = idata.posterior[rv.name].values.reshape(CHAINS, n_draws, -1)
             for k in range(values.shape[-1]):
                 draws = values[..., k]
                 if np.ptp(draws) > 0:
