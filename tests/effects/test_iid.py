@@ -137,3 +137,21 @@ def test_the_default_precision_starts_at_log_tau_4():
     with pm.Model() as model:
         pmi.IID("u", 3)
     assert model.initial_point()["u_tau_log__"] == pytest.approx(4.0)
+
+
+def test_prior_predictive_draws_satisfy_the_constraints():
+    model, _, _ = build(CASES["constr_rows"][0])
+    with model:
+        prior = pm.sample_prior_predictive(20, random_seed=1).prior
+    u = prior["u"].to_numpy()[0]
+    assert np.max(np.abs(u @ np.vstack([ONES, A]).T - np.array([0, *E]))) < 1e-12
+    assert np.ptp(u, axis=0).min() > 0
+
+
+def test_models_with_constraints_can_be_sent_to_other_processes():
+    import cloudpickle
+
+    model, _, _ = build(CASES["ar1_replicates_rows"][0])
+    point = model.initial_point()
+    again = cloudpickle.loads(cloudpickle.dumps(model))
+    assert again.compile_logp()(point) == model.compile_logp()(point)
