@@ -251,10 +251,13 @@ def pc_correlation(name: str, u: float, alpha: float, *, positive: bool = False,
     distance = np.sign(start) * np.sqrt(-np.log1p(-(start**2)))
     if positive:
         mu = pm.Exponential(f"{name}_internal", rate, initval=distance)
-        return pm.Deterministic(name, pt.sqrt(-pt.expm1(-(mu**2))))
-    mu = pm.Laplace(f"{name}_internal", 0.0, 1 / rate, initval=distance)
-    # the square root alone has no derivative at zero
-    return pm.Deterministic(name, pt.sign(mu) * pt.sqrt(-pt.expm1(-(mu**2))))
+    else:
+        mu = pm.Laplace(f"{name}_internal", 0.0, 1 / rate, initval=distance)
+    # rho = sign(mu) sqrt(1 - exp(-mu^2)), written so that it has a derivative at zero
+    square = mu**2
+    small = square < 1e-8
+    safe = pt.switch(small, 1.0, square)
+    return pm.Deterministic(name, mu * pt.switch(small, 1 - square / 4, pt.sqrt(-pt.expm1(-safe) / safe)))
 
 
 def _partial_autocorrelations(name: str, control: ControlGroup):
