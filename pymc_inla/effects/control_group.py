@@ -10,6 +10,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+from scipy.special import erfcinv
 
 from pymc_inla.effects import groups
 from pymc_inla.effects.levels import is_number
@@ -243,16 +244,20 @@ def pc_correlation(name: str, u: float, alpha: float, *, positive: bool = False,
     """A correlation with penalized-complexity prior and base model rho = 0: P(abs(rho) > u) = alpha.
 
     The distance mu = sqrt(-log(1 - rho^2)) is Exponential with rate -log(alpha) / mu(u) (Simpson et al. 2017); with
-    either sign equally likely, or positive only.
+    either sign equally likely, or positive only. The density of rho has a peak at zero, a kink in any smooth
+    coordinate. Signed correlations therefore have a standard normal coordinate z, with mu the quantile of the double
+    exponential at Phi(z): the prior is smooth in z, and the likelihood keeps a continuous gradient.
     """
-    rate = -np.log(alpha) / np.sqrt(-np.log1p(-(u**2)))
-    # log mu of the start; rho = 0 itself is where the density has its kink
+    scale = np.sqrt(-np.log1p(-(u**2))) / -np.log(alpha)
     start = (0.5 if positive else 0.1) if start is None else start
-    distance = np.sign(start) * np.sqrt(-np.log1p(-(start**2)))
+    distance = np.sqrt(-np.log1p(-(start**2)))
     if positive:
-        mu = pm.Exponential(f"{name}_internal", rate, initval=distance)
+        mu = pm.Exponential(f"{name}_internal", 1 / scale, initval=distance)
     else:
-        mu = pm.Laplace(f"{name}_internal", 0.0, 1 / rate, initval=distance)
+        z = np.sign(start) * float(erfcinv(np.exp(-distance / scale))) * np.sqrt(2)
+        z = pm.Normal(f"{name}_internal", 0.0, 1.0, initval=z)
+        half = z / np.sqrt(2)
+        mu = scale * pt.switch(z >= 0, -pt.log(pt.erfc(half)), pt.log(pt.erfc(-half)))
     # rho = sign(mu) sqrt(1 - exp(-mu^2)), written so that it has a derivative at zero
     square = mu**2
     small = square < 1e-8

@@ -73,23 +73,23 @@ def test_penalized_complexity_priors(control, name, u, alpha, factor):
     """On (0, 1) the density is that of (-1, 1), folded."""
     at = log_density_of_rho(build(control), name)
     signs = (1,) if factor == 2 else (-1, 1)
-    for mu in (0.05, 0.3, 1.4):
+    for size in (0.05, 0.3, 1.4):
         for sign in signs:
-            rho, log_density = at(sign * mu)
-            assert abs(rho) == pytest.approx(np.sqrt(1 - np.exp(-(mu**2))), rel=1e-10)
+            rho, log_density = at(sign * size)
             assert np.sign(rho) == sign
             assert log_density == pytest.approx(pc_cor0(rho, u, alpha) + np.log(factor), abs=1e-6)
     center = integrate.quad(lambda rho: np.exp(pc_cor0(rho, u, alpha)), 1e-9, u)[0]
     assert 1 - 2 * center == pytest.approx(alpha, abs=1e-6)
 
 
-def test_the_map_to_the_correlation_is_smooth_at_zero():
+def test_the_map_to_a_signed_correlation_has_a_continuous_derivative_at_zero():
     model = build({"model": "ar1", "hyper": {"prior": "pc.cor0", "param": [0.5, 0.5]}})
-    t = model["u_rho_internal"]
-    slope = pytensor.function([t], pytensor.grad(model["u_rho"], t), mode=MODE)
-    for value in (0.0, 1e-9, 1e-4 * (1 - 1e-6), 1e-4 * (1 + 1e-6), 0.01):
-        # derivative of sqrt(1 - exp(-mu^2)) = mu - mu^3 / 4 + ...
-        assert float(slope(value)) == pytest.approx(1 - 0.75 * value**2, abs=1e-7)
+    z = model["u_rho_internal"]
+    slope = pytensor.function([z], pytensor.grad(model["u_rho"], z), mode=MODE)
+    # d mu / dz = scale * 2 phi(0) at zero
+    expected = np.sqrt(-np.log(1 - 0.25)) / np.log(2) * 2 * stats.norm.pdf(0)
+    for value in (0.0, -1e-9, 1e-9, -1e-5, 1e-5):
+        assert float(slope(value)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_starts_and_fixed_values():
