@@ -41,6 +41,8 @@ class Latent:
     """Symbolic input of shape `shape`, in the coordinates that the posterior group shows."""
     rule: str
     """The rule that recognized it, for people (for example "Normal with precision from sigma_u")."""
+    null_space: sparse.csr_array | None = None
+    """(size, q) directions that an intrinsic prior leaves free; None: none, or those where Q has zero rows"""
 
     @property
     def size(self) -> int:

@@ -6,6 +6,8 @@
 4. Collect priors, constraints and everything the posterior shows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytensor
@@ -66,11 +68,11 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         shape = roles.variable[rv].type.shape
         rule = f"{distribution_name(rv)}, affine in every linear predictor"
         latent = Latent(rv.name, shape, start, roles.variable[rv], rule)
-        latents.append(latent)
-        inputs = roles.value_of(rv.owner.inputs)
-        density, constraints = latent_density(rv, inputs, latent)
-        log_prior_x.append(density)
-        rows += [(latent.start, C) for C in constraints]
+        prior = latent_density(rv, roles.value_of(rv.owner.inputs), latent)
+        latents.append(replace(latent, null_space=prior.null_space))
+        log_prior_x.append(prior.log_density)
+        if prior.C is not None:
+            rows.append((latent.start, prior.C, prior.e))
         start = latent.stop
     terms = []
     for rv in frozen.observed_RVs:
@@ -103,7 +105,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
                 sparse.hstack(
                     [sparse.csr_array((B.shape[0], s)), B, sparse.csr_array((B.shape[0], n_x - s - B.shape[1]))]
                 )
-                for s, B in rows
+                for s, B, _ in rows
             ],
             format="csr",
         )
@@ -117,7 +119,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         log_prior_theta=sum(log_prior_theta[1:], start=log_prior_theta[0]),
         outputs=outputs,
         C=C,
-        e=np.zeros(C.shape[0]),
+        e=np.concatenate([np.zeros(0), *(e for _, _, e in rows)]),
         explanations=explain_rows(roles, frozen, terms, hyperparameters, latents),
         predicted=tuple(rv.name for rv in roles.predicted),
     )

@@ -1,19 +1,23 @@
-"""Posteriors that have no finite integral because the data do not determine a latent variable with a flat prior."""
+"""Posteriors that have no finite integral because the data do not determine what a prior leaves free."""
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import splu
 
 from pymc_inla.errors import ImproperPosteriorError
 from pymc_inla.lgm import LatentGaussianModel, LGMFunctions
 
-MAX_FLAT = 500
-"""Flat coefficients up to which collinearity is looked for; a column of zeros is always found"""
+DENSE = 500
+"""Free directions up to which a dense eigendecomposition looks for a combination that nothing determines"""
+SINGULAR = 1e-13
+"""Smallest eigenvalue of the Gram matrix of normalized columns that counts as positive, per column"""
 
 
 def check_identified(lgm: LatentGaussianModel, functions: LGMFunctions) -> None:
-    """Refuse flat latents that the linear predictors do not identify.
+    """Refuse flat and intrinsic priors whose free directions the linear predictors and constraints do not determine.
 
-    The posterior given theta is proper only if the columns of A that belong to latents without prior precision are
-    linearly independent.
+    With B a basis of the directions that the prior of x leaves free, the posterior given theta is proper only if the
+    columns of [A B; C B] are linearly independent.
 
     Raises
     ------
@@ -23,30 +27,58 @@ def check_identified(lgm: LatentGaussianModel, functions: LGMFunctions) -> None:
     theta = functions.theta_initial
     Q = functions.Q_pattern.to_matrix(functions.prior(theta).Q)
     flat = np.flatnonzero(np.asarray(abs(Q).sum(axis=1)).ravel() == 0)
-    if len(flat) == 0:
+    B = _free_directions(lgm, flat)
+    if B.shape[1] == 0:
         return
-    columns = functions.A_pattern.to_matrix(functions.design(theta).A)[:, flat]
+    A = functions.A_pattern.to_matrix(functions.design(theta).A)
+    columns = sparse.csc_array(sparse.vstack([A @ B, functions.C @ B]))
     norms = np.sqrt(np.asarray(columns.multiply(columns).sum(axis=0)).ravel())
-    empty = flat[norms == 0]
+    empty = np.flatnonzero(norms == 0)
     if len(empty):
         raise ImproperPosteriorError(
-            f"{_names(lgm, empty)}: a flat prior, and no observation depends on it (its column of the design is zero), "
-            "so the posterior is improper. Drop it, or give it a proper prior such as pm.Normal(0, 10)."
+            f"{_names(lgm, B[:, empty])}: its prior is flat in a direction on which no observation depends (a column "
+            "of the design is zero, a level has no data), so the posterior is improper. Drop it, or give it a proper "
+            "prior: pm.Normal(0, 10) for a coefficient, diagonal=1e-4 for an intrinsic effect."
         )
-    if len(flat) > MAX_FLAT:
-        return
-    scaled = (columns / norms[None, :]).toarray() if hasattr(columns / norms[None, :], "toarray") else columns / norms
-    gram = scaled.T @ scaled
-    values, vectors = np.linalg.eigh(gram)
-    if values[0] < 1e-13 * len(flat):
-        involved = flat[np.abs(vectors[:, 0]) > 1e-6]
+    scaled = sparse.csc_array(columns @ sparse.diags_array(1 / norms))
+    value, vector = _smallest_eigenpair(sparse.csc_array(scaled.T @ scaled))
+    if value < SINGULAR * len(norms):
+        direction = sparse.csr_array((B @ (vector / norms))[:, None])
         raise ImproperPosteriorError(
-            f"{_names(lgm, involved)}: flat priors on coefficients whose columns of the design are linearly dependent, "
-            "so the posterior is improper. Drop one of them, or give them proper priors such as pm.Normal(0, 10)."
+            f"{_names(lgm, direction)}: flat priors in directions that the design does not tell apart (its columns are "
+            "linearly dependent), so the posterior is improper. Drop one of them, give a coefficient a proper prior "
+            "such as pm.Normal(0, 10), or constrain an intrinsic effect with constr=True."
         )
 
 
-def _names(lgm, positions) -> str:
-    """Variables that these elements of x belong to."""
-    found = [v.name for v in lgm.latents if np.any((positions >= v.start) & (positions < v.stop))]
+def _free_directions(lgm, flat) -> sparse.csc_array:
+    """Columns B, (n_x, q): elements without prior, and the null spaces of intrinsic priors."""
+    parts = [sparse.csc_array((np.ones(len(flat)), (flat, np.arange(len(flat)))), shape=(lgm.n_x, len(flat)))]
+    for latent in lgm.latents:
+        if latent.null_space is not None:
+            above = sparse.csr_array((latent.start, latent.null_space.shape[1]))
+            below = sparse.csr_array((lgm.n_x - latent.stop, latent.null_space.shape[1]))
+            parts.append(sparse.vstack([above, latent.null_space, below]))
+    return sparse.csc_array(sparse.hstack(parts))
+
+
+def _smallest_eigenpair(gram) -> tuple[float, np.ndarray]:
+    """Of a positive semidefinite matrix with unit diagonal; by inverse iteration when it is large."""
+    q = gram.shape[0]
+    if q <= DENSE:
+        values, vectors = np.linalg.eigh(gram.toarray())
+        return values[0], vectors[:, 0]
+    # a shift far below the threshold keeps the factors finite; a few steps separate zero from anything above it
+    solver = splu(sparse.csc_array(gram + 1e-3 * SINGULAR * q * sparse.eye_array(q)))
+    vector = np.random.default_rng(0).normal(size=q)
+    for _ in range(5):
+        vector = solver.solve(vector)
+        vector /= np.linalg.norm(vector)
+    return float(vector @ (gram @ vector)), vector
+
+
+def _names(lgm, directions) -> str:
+    """Variables that take part in these directions, (n_x, q)."""
+    size = np.asarray(abs(directions).max(axis=1).todense()).ravel()
+    found = [v.name for v in lgm.latents if np.any(size[v.start : v.stop] > 1e-6 * size.max())]
     return ", ".join(found)

@@ -200,7 +200,8 @@ class _Search:
         eta_step = self.system.multiply_A(self.design.A, step)
         length = 1.0
         for _ in range(HALVINGS):
-            new = self.at(at.x + length * step, at.eta + length * eta_step)
+            # the projection moves x by the rounding of the solve only, which eta need not follow
+            new = self.at(self.system.project(at.x + length * step), at.eta + length * eta_step)
             # a rounding allowance: near the mode the gain drowns in the sum over many observations
             allowance = 1e-13 * (1.0 + abs(at.value))
             if new.finite and new.value >= at.value + 1e-4 * length * decrement - allowance:
