@@ -126,6 +126,33 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
+def chosen_names(wanted, known: Iterable[str], problem: str, listing: str = "There are") -> list[str]:
+    """Names given as one string or as several, each of them one of `known`; all of those for None.
+
+    Parameters
+    ----------
+    wanted : str, sequence of str or None
+    known : iterable of str
+    problem : str
+        What to say of a name that is not known, with `{name}` where it stands.
+    listing : str
+        What introduces the known names.
+
+    Raises
+    ------
+    InvalidOptionError
+        A name is not in `known`.
+    """
+    known = list(known)
+    names = known if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if name not in known:
+            raise InvalidOptionError(
+                f"{problem.format(name=repr(name))}{did_you_mean(name, known)} {listing} {', '.join(known)}."
+            )
+    return names
+
+
 def check_choice(name: str, value, allowed: tuple[str, ...]) -> None:
     """Refuse a value that is not one of `allowed`."""
     if value not in allowed:

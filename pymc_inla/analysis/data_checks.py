@@ -101,8 +101,6 @@ def check_covariates(term_name: str, predictors) -> None:
         # scalars that are not finite are constants of PyMC's own graphs (bounds, `-inf` of a switch), not data
         if data.dtype.kind != "f" or data.ndim == 0 or np.all(np.isfinite(data)):
             continue
-        if data.ndim == 0 and np.isinf(data):
-            continue  # a bound of a truncated hyperparameter
         where = np.argwhere(~np.isfinite(data))
         first = ", ".join(str(tuple(int(i) for i in w) if len(w) > 1 else int(w[0])) for w in where[:5] if len(w))
         name = variable.name or f"a covariate of {term_name} (an array of shape {data.shape})"

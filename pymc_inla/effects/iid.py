@@ -91,10 +91,11 @@ def IID(
     leading = [("replicate", nrep)] * (nrep > 1) + [("group", ngroup)] * (ngroup > 1)
     names = _dim_names(name, dims, leading)
     info = _read_levels(model, EffectInfo(name, -1, nrep, ngroup, None, None), n, values, id_names, names)
-    structure = _structure(info, constr, extraconstr, diagonal, control_group)
-    control = structure.pop("control")
-    structure = Structure(**structure)
-    _add_coords(model, info, names, leading, named=dims is not None)
+    control = read_control_group(name, ngroup, control_group) if ngroup > 1 else None
+    A, e = constraint_rows(name, info.n, constr, extraconstr)
+    group = Independent(1) if control is None else control.structure
+    structure = Structure(info.n, group, nrep, float(diagonal), A, e)
+    _add_coords(model, info, names, leading)
 
     tau = make_precision(f"{name}_tau", prior, initial=initial, fixed=fixed)
     parameters, factor = (np.zeros(0), 1.0) if control is None else group_parameters(name, control)
@@ -162,22 +163,7 @@ def _read_levels(model, info, n, values, id_names, names) -> EffectInfo:
     return replace(info, n=next(iter(counts.values())), levels=levels, id_names=id_names)
 
 
-def _structure(info, constr, extraconstr, diagonal, control_group) -> dict:
-    A, e = constraint_rows(info.name, info.n, constr, extraconstr)
-    control = read_control_group(info.name, info.ngroup, control_group) if info.ngroup > 1 else None
-    group = Independent(1) if control is None else control.structure
-    return {
-        "n": info.n,
-        "group": group,
-        "replicates": info.nrep,
-        "diagonal": float(diagonal),
-        "A": A,
-        "e": e,
-        "control": control,
-    }
-
-
-def _add_coords(model, info, names, leading, *, named):
+def _add_coords(model, info, names, leading):
     for dim, (_, length) in zip(names, leading, strict=False):
         if dim not in model.dim_lengths:
             model.add_coord(dim, range(1, length + 1))

@@ -9,7 +9,7 @@ import pandas as pd
 from xarray import DataArray, DataTree
 
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
-from pymc_inla.options import did_you_mean
+from pymc_inla.options import chosen_names
 from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_variable, require_posterior
 from pymc_inla.output.marginal import DETERMINISTIC
@@ -71,15 +71,7 @@ def common_names(idata_inla: DataTree, idata_mcmc: DataTree, var_names) -> list[
     require_posterior(idata_mcmc, "idata_mcmc")
     first, second = (tree["posterior"].data_vars for tree in (idata_inla, idata_mcmc))
     names = [str(name) for name in first if name in second]
-    if var_names is None:
-        return names
-    wanted = [var_names] if isinstance(var_names, str) else list(var_names)
-    for name in wanted:
-        if name not in names:
-            raise InvalidOptionError(
-                f"{name!r} is not in both posteriors.{did_you_mean(name, names)} Both have {', '.join(names)}."
-            )
-    return wanted
+    return chosen_names(var_names, names, "{name} is not in both posteriors.", "Both have")
 
 
 def compare_variable(name: str, idata_inla: DataTree, mcmc: DataArray) -> pd.DataFrame:

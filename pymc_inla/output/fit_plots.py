@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from xarray import DataTree
+from xarray import DataArray, DataTree
 
 from pymc_inla.errors import InvalidOptionError
-from pymc_inla.options import did_you_mean
+from pymc_inla.options import chosen_names
 from pymc_inla.output.groups import has_group, has_variable, require_posterior
 from pymc_inla.output.summary import element_labels, summary
 
@@ -69,17 +69,12 @@ def hyperparameter_panels(idata: DataTree, var_names) -> list:
     natural_names = [str(name) for name in idata["inla/hyperparameter_marginals"].data_vars]
     panels, names, start = [], {}, 0
     for value_name in map(str, unconstrained.data_vars):
-        array = unconstrained[value_name]
-        own = [d for d in array.dims if d not in ("density_axis", "point")]
-        pairs = array.transpose(*own, "density_axis", "point").values.reshape(-1, 2, array.sizes["point"])
+        labels, pairs = labeled_densities(value_name, unconstrained[value_name])
         # `sigma_a_log__` belongs to sigma_a, also where there is a sigma
         natural = max((n for n in natural_names if value_name.startswith(f"{n}_")), key=len, default=value_name)
-        labels, shown = element_labels(value_name, array, own), pairs
+        shown = pairs
         if has_variable(idata, "inla/hyperparameter_densities", natural):
-            array = idata["inla/hyperparameter_densities"][natural]
-            own = [d for d in array.dims if d not in ("density_axis", "point")]
-            shown = array.transpose(*own, "density_axis", "point").values.reshape(-1, 2, array.sizes["point"])
-            labels = element_labels(natural, array, own)
+            labels, shown = labeled_densities(natural, idata["inla/hyperparameter_densities"][natural])
         for j, (label, pair, other) in enumerate(zip(labels, pairs, shown, strict=True)):
             panels.append((label, *other, map_points(points[:, start + j], pair, other)))
             names.setdefault(natural, []).append(len(panels) - 1)
@@ -87,14 +82,15 @@ def hyperparameter_panels(idata: DataTree, var_names) -> list:
         start += len(pairs)
     if var_names is None:
         return panels
-    wanted = [var_names] if isinstance(var_names, str) else list(var_names)
-    for name in wanted:
-        if name not in names:
-            raise InvalidOptionError(
-                f"plot_hyperparameters: {name!r} is no hyperparameter.{did_you_mean(name, names)} "
-                f"There are {', '.join(names)}."
-            )
+    wanted = chosen_names(var_names, names, "plot_hyperparameters: {name} is no hyperparameter.")
     return [panels[k] for name in wanted for k in dict.fromkeys(names[name])]
+
+
+def labeled_densities(name: str, array: DataArray) -> tuple[list[str], np.ndarray]:
+    """A label per element of a variable, and its (abscissae, density), (elements, 2, points)."""
+    own = [d for d in array.dims if d not in ("density_axis", "point")]
+    values = array.transpose(*own, "density_axis", "point").values
+    return element_labels(name, array, own), values.reshape(-1, 2, array.sizes["point"])
 
 
 def map_points(points: np.ndarray, pair: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from pymc_inla.compile import compile_log_prior_theta, compile_model, compile_ou
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
 from pymc_inla.inference import run_inference
 from pymc_inla.lgm import INLAResult, LatentGaussianModel
-from pymc_inla.options import INTEGRATIONS, STRATEGIES, check_choice, check_random_seed, did_you_mean, seed_sequence
+from pymc_inla.options import INTEGRATIONS, STRATEGIES, check_choice, check_random_seed, chosen_names, seed_sequence
 from pymc_inla.output.alternative_priors import (
     check_alternative,
     exchanged,
@@ -100,12 +100,7 @@ class PriorSensitivity:
         from matplotlib import pyplot
 
         known = list(dict.fromkeys(self.table["variable"]))
-        names = known if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
-        for name in names:
-            if name not in known:
-                raise InvalidOptionError(
-                    f"plot: no variable {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}."
-                )
+        names = chosen_names(var_names, known, "plot: no variable {name}.")
         priors = list(dict.fromkeys(self.table["prior"]))
         if axes is None:
             size = (2.6 * len(names) + 2.2, 0.36 * len(priors) + 1.0)
@@ -241,14 +236,7 @@ def summarized_names(lgm: LatentGaussianModel, var_names) -> list[str]:
     sizes = {v.name: v.size for v in (*lgm.latents, *lgm.hyperparameters)}
     if var_names is None:
         return [name for name, size in sizes.items() if size <= MOST_ELEMENTS]
-    names = [var_names] if isinstance(var_names, str) else list(var_names)
-    for name in names:
-        if name not in sizes:
-            raise InvalidOptionError(
-                f"var_names: {name!r} is neither a latent variable nor a hyperparameter.{did_you_mean(name, sizes)} "
-                f"There are {', '.join(sizes)}."
-            )
-    return names
+    return chosen_names(var_names, sizes, "var_names: {name} is neither a latent variable nor a hyperparameter.")
 
 
 def summarize(lgm: LatentGaussianModel, outputs, result: INLAResult, names: list[str]) -> pd.DataFrame:

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from xarray import DataArray, DataTree
 
-from pymc_inla.errors import InvalidOptionError
-from pymc_inla.options import check_choice, did_you_mean
+from pymc_inla.options import check_choice, chosen_names
 from pymc_inla.output.groups import has_group, require_posterior
 from pymc_inla.output.marginals import STATISTICS, draw_statistics
 
@@ -47,19 +46,16 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     groups = [g for k, g in GROUPS.items() if kind in ("all", k) and has_group(idata, g)]
     known = {str(name): idata[group][name] for group in groups for name in idata[group].data_vars}
     posterior = idata["posterior"]
-    names = list(known) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
+    allowed = [*known, *(str(n) for n in posterior.data_vars if kind == "all" and n not in known)]
+    names = chosen_names(
+        known if var_names is None else var_names, allowed, f"summary: no variable {{name}} of kind {kind}."
+    )
     frames = []
     for name in names:
         if name in known:
             frames.append(rows(name, known[name], "marginal"))
-        elif kind == "all" and name in posterior.data_vars:
-            frames.append(rows(name, from_draws(posterior[name]), "draws"))
         else:
-            allowed = [*known, *(str(n) for n in posterior.data_vars if kind == "all" and n not in known)]
-            near = did_you_mean(name, allowed)
-            raise InvalidOptionError(
-                f"summary: no variable {name!r} of kind {kind}.{near} There are {', '.join(allowed)}."
-            )
+            frames.append(rows(name, from_draws(posterior[name]), "draws"))
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "source"])
     return pd.concat(frames)
