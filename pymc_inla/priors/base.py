@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pymc_inla.analysis.prior_words import WORDS, in_words
 from pymc_inla.errors import InvalidOptionError
 
 
@@ -41,6 +42,11 @@ class Prior:
         """The variable `name` on the scale of the precision, in the model of the context, started at exp(initial)."""
         raise InvalidOptionError(f"{name}: {self.words} is not a prior of a precision.")
 
+    def written(self, rv):
+        """The random variable, with the words of its prior for `pymc_inla.explain`."""
+        setattr(rv.tag, WORDS, self.words)
+        return rv
+
 
 class InternalPrior(Prior):
     """A prior on the internal parameter theta: log tau of a precision, t of a correlation rho = g(t)."""
@@ -71,11 +77,6 @@ class Constructor:
 
     def __repr__(self):
         return f"<prior {self.kind.word}>"
-
-
-def in_words(word: str, *values: float) -> str:
-    """ "word(1, 0.01)" with four significant digits."""
-    return f"{word}({', '.join(f'{v:.4g}' for v in values)})" if values else word
 
 
 def as_number(word: str, what: str, value) -> np.float64:

@@ -41,9 +41,10 @@ class PenalizedCorrelation(Prior):
         scale = _distance(self.u) / -np.log(self.alpha)
         start = (0.5 if positive else 0.1) if start is None else start
         if positive:
-            mu = pm.Exponential(f"{name}_internal", 1 / scale, initval=_distance(start))
+            variable = mu = pm.Exponential(f"{name}_internal", 1 / scale, initval=_distance(start))
         else:
-            mu = double_exponential(f"{name}_internal", scale, np.sign(start) * _distance(start))
+            variable, mu = double_exponential(f"{name}_internal", scale, np.sign(start) * _distance(start))
+        self.written(variable)
         # rho = sign(mu) sqrt(1 - exp(-mu^2)), written so that it has a derivative at zero
         square = mu**2
         small = square < 1e-8

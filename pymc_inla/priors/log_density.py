@@ -55,7 +55,7 @@ class LogDensityPrior(InternalPrior):
             grid, cdf = _cumulative(self)
             return np.interp(rng.uniform(size=size), cdf, grid)
 
-        return pm.CustomDist(name, logp=self.log_density, random=random, initval=initial)
+        return self.written(pm.CustomDist(name, logp=self.log_density, random=random, initval=initial))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class LogGamma(Prior):
         _store(self, a=as_positive(self.word, "shape a", self.a), b=as_positive(self.word, "rate b", self.b))
 
     def precision(self, name, initial):
-        return pm.Gamma(name, self.a, self.b, initval=np.exp(initial))
+        return self.written(pm.Gamma(name, self.a, self.b, initval=np.exp(initial)))
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class PenalizedComplexity(Prior):
 
     def precision(self, name, initial):
         sigma = pm.Exponential(f"{name}_sigma", -np.log(self.alpha) / self.u, initval=np.exp(-initial / 2))
+        self.written(sigma)
         return pm.Deterministic(name, sigma**-2)
 
 
@@ -80,7 +81,7 @@ class Normal(InternalPrior):
         _store(self, m=as_number(self.word, "mean", self.m), k=as_positive(self.word, "precision", self.k))
 
     def internal(self, name, initial):
-        return pm.Normal(name, self.m, 1 / np.sqrt(self.k), initval=initial)
+        return self.written(pm.Normal(name, self.m, 1 / np.sqrt(self.k), initval=initial))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ class TruncatedNormal(Prior):
     def precision(self, name, initial):
         sd, start = 1 / np.sqrt(self.k), np.exp(-initial / 2)
         if self.m == 0:
-            return pm.Deterministic(name, pm.HalfNormal(f"{name}_sigma", sd, initval=start) ** -2)
+            sigma = self.written(pm.HalfNormal(f"{name}_sigma", sd, initval=start))
+            return pm.Deterministic(name, sigma**-2)
         # pm.TruncatedNormal normalizes to single precision only
         constant = 0.5 * np.log(self.k / (2 * np.pi)) - log_ndtr(self.m / sd)
 
@@ -121,7 +123,7 @@ class TruncatedNormal(Prior):
             return truncnorm.rvs(-self.m / sd, np.inf, self.m, sd, size=size, random_state=rng)
 
         sigma = pm.CustomDist(f"{name}_sigma", logp=logp, random=random, transform=transforms.log, initval=start)
-        return pm.Deterministic(name, sigma**-2)
+        return pm.Deterministic(name, self.written(sigma) ** -2)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ class Laplace(InternalPrior):
         _store(self, m=as_number(self.word, "mean", self.m), k=as_positive(self.word, "precision", self.k))
 
     def internal(self, name, initial):
-        return self.m + double_exponential(f"{name}_z", 1 / np.sqrt(2 * self.k), initial - self.m)
+        z, distance = double_exponential(f"{name}_z", 1 / np.sqrt(2 * self.k), initial - self.m)
+        self.written(z)
+        return self.m + distance
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ class Flat(InternalPrior):
     vanishes = False
 
     def internal(self, name, initial):
-        return pm.Flat(name, initval=initial)
+        return self.written(pm.Flat(name, initval=initial))
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ class LogIFlat(Prior):
     word = "logiflat"
 
     def precision(self, name, initial):
-        return pm.Deterministic(name, 1 / pm.HalfFlat(f"{name}_variance", initval=np.exp(-initial)))
+        return pm.Deterministic(name, 1 / self.written(pm.HalfFlat(f"{name}_variance", initval=np.exp(-initial))))
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ class LogFlat(Prior):
     vanishes = False
 
     def precision(self, name, initial):
-        return pm.HalfFlat(name, initval=np.exp(initial))
+        return self.written(pm.HalfFlat(name, initval=np.exp(initial)))
 
 
 def _store(prior, **values):
