@@ -230,6 +230,15 @@ def test_improper_precision_priors_are_refused(words):
         pmi.fit(model, progressbar=False)
 
 
+def test_a_posterior_without_an_end_names_the_hyperparameter():
+    """Flat in 1/tau with two groups: the density falls towards tau = 0 as tau^(1/2) while the prior grows as 1/tau."""
+    with pm.Model() as model:
+        u = pmi.IID("u", 2, prior="logiflat")
+        pm.Normal("y", pm.Normal("b", 0, 10) + u[G % 2], 1.0, observed=Y)
+    with pytest.raises(ImproperPosteriorError, match=r"u_tau_variance: the posterior density .* does not decay"):
+        pmi.fit(model, progressbar=False)
+
+
 def test_flat_noise_and_flat_with_a_potential_are_not_refused():
     with pm.Model() as model:
         tau = pmi.priors.flat("tau")
