@@ -92,7 +92,7 @@ class SparseFactor:
         Q[positions] = K[rows, columns]
         W, A = np.empty(len(self.W)), np.zeros(len(self.A))
         kernels.selected_rows(self.A, self.W, system.layout, D_inverse, self.s, np.ascontiguousarray(K), W, A)
-        return SelectedInverse(diagonal, Q, W, A)
+        return SelectedInverse(diagonal, Q, W, lambda: A)
 
 
 class SparseSystem(Products):
