@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymc_inla.inference.local_posterior import LocalIntegral
+from pymc_inla.linalg.forms import bilinear_forms, product_entries
 
 
 @dataclass
@@ -43,11 +44,7 @@ class Adjoint:
         self.conditional, B = c, c.blocks
         self.z = c.design.offset + c.A_S @ integral.x_S
         f = c.functions
-        AS = c.A_S @ S
-        rows, cols = f.W_rows, f.W_cols
-        self.ASA = np.asarray((c.A_S[rows].multiply(AS[cols])).sum(axis=1)).reshape(-1)
-        self.AS = AS
-        doubled = self.ASA.copy()
+        doubled = bilinear_forms(c.A_S, f.W_rows, S, c.A_S, f.W_cols)
         doubled[f.n_eta :] *= 2.0
         self.W_bar = -0.5 * doubled
         self.S_pairs = S[B.pair_s]
@@ -130,8 +127,8 @@ class Adjoint:
         if B.coupled or f.design_vjp is not None:
             row, col = B.e_row, B.e_col
             eta_bar = self.first.eta + second.eta
-            WAS = c.W_matrix(integral.W) @ self.AS
-            e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS[row, col]
+            WAS = product_entries(c.W_matrix(integral.W) @ c.A_S, S, row, col)
+            e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS
             e_bar[B.e_blocked] += self.A_S_bar
         if B.coupled:
             self._through_P(e_bar, b_bar, Q_bar, Q_gg_bar)

@@ -63,7 +63,7 @@ class EliminationFactor:
         normals = np.asarray(normals, dtype=float)
         y = np.zeros((system.n_tail, normals.shape[1]))
         y[:n_S] = self.tail.sample(normals[system.shared])
-        x = np.empty_like(normals)
+        x = np.empty(normals.shape)
         x[system.shared] = y[:n_S]
         x[layout.blocks] = np.einsum("grc,gcm->grm", np.linalg.cholesky(self.D_inverse), normals[layout.blocks])
         kernels.expand_from_tail(y, layout, self.s, x)

@@ -57,7 +57,7 @@ class PlateFactor:
         """
         local, shared = self.system.local, self.system.shared
         n_S = len(shared)
-        x = np.array(np.asarray(normals, dtype=float).T, order="C")
+        x = np.ascontiguousarray(np.asarray(normals, dtype=float).T)
         y = np.zeros((len(x), self.system.n_tail))
         y[:, :n_S] = self.tail.sample(x[:, shared].T).T
         x[:, shared] = y[:, :n_S]

@@ -67,7 +67,7 @@ class SparseFactor:
         if n_S < system.n_tail:
             excess = system.constraints.eliminated @ own + system.constraints.shared @ shared
             own -= self.s[:, n_S:] @ self.tail.solve_M(excess)
-        x = np.empty_like(normals)
+        x = np.empty(normals.shape)
         x[system.sparse_part], x[system.shared] = own, shared
         return x
 

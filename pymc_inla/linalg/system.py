@@ -48,7 +48,11 @@ class Factor(Protocol):
         """S r, for r of shape (n_x,) or (n_x, m)."""
 
     def sample(self, normals: np.ndarray) -> np.ndarray:
-        """Draws from N(0, S): (n_x, m) standard normals to (n_x, m) draws, deterministic."""
+        """Draws from N(0, S): (n_x, m) standard normals to (n_x, m) draws, deterministic.
+
+        The normals may be overwritten: those of a Fortran-ordered array, one draw after the other, are where the memory
+        of a large model would not hold both.
+        """
 
     def selected_inverse(self) -> SelectedInverse:
         """The entries of S that the inference needs."""
