@@ -47,9 +47,8 @@ class Adjoint:
         doubled = bilinear_forms(c.A_S, f.W_rows, S, c.A_S, f.W_cols)
         doubled[f.n_eta :] *= 2.0
         self.W_bar = -0.5 * doubled
-        self.S_pairs = S[B.pair_s]
         self.deviation = integral.d - integral.d_mean
-        self.y = np.array([B.multiply_pairs(self.S_pairs, d) for d in self.deviation])
+        self.y = B.multiply(S, self.deviation)
         self._evaluate_F()
         ones = self._pull(self.rho_F, self.y, curvature=True)
         self.first = ones
@@ -151,10 +150,10 @@ class Adjoint:
         P_bar = np.column_stack([np.bincount(B.fill_m, filled[:, r], B.n_m) for r in range(B.b)])
         P_bar = P_bar + c.b_L[B.m_block] * shared_bar
         Y = c.solve_Q_gg(P_bar)
-        # cotangent of Q_SS on the pairs, symmetrized
-        x_S, v, (i, j) = self.integral.x_S, self.v, B.pair_s
-        M = -0.5 * (x_S[i] * x_S[j] + v[i] * x_S[j] + v[j] * x_S[i] + self.S_pairs)
-        T = np.column_stack([B.multiply_pairs(M, P[:, r]) for r in range(B.b)])
+        # cotangent of Q_SS, symmetrized
+        x_S, v = self.integral.x_S, self.v
+        M = -0.5 * (np.outer(x_S + v, x_S) + np.outer(x_S, v) + self.S)
+        T = B.multiply(M, P.T).T
         R_bar = 2.0 * T - Y
         Q_bar[B.Q_LS] = R_bar[B.Q_m, B.Q_LS_component]
         outer = P[:, :, None] * T[:, None, :] - Y[:, :, None] * P[:, None, :]

@@ -37,9 +37,9 @@ def latent_moments(point) -> Moments:
     local_mean = local.mean + conditional.prior_mean(mean[B.shared])
     for c in range(B.b):
         effect = local.B[:, c] + conditional.P[:, c]
-        through = _quadratic(B, point.adjoint.S_pairs, effect, effect)
+        through = _quadratic(B, point.S, effect, effect)
         variance = local.variance[:, c, c] + through
-        third = local.third(c) + 3.0 * _quadratic(B, point.adjoint.S_pairs, effect, local.T(c))
+        third = local.third(c) + 3.0 * _quadratic(B, point.S, effect, local.T(c))
         at = B.local[:, c]
         mean[at], sd[at] = local_mean[:, c], np.sqrt(variance)
         skewness[at] = _bounded(third, sd[at])
@@ -99,9 +99,9 @@ class _LocalCumulants:
         return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, g], self.slopes)
 
 
-def _quadratic(B, S_pairs, left, right) -> np.ndarray:
+def _quadratic(B, S, left, right) -> np.ndarray:
     """left_g'S right_g for every block, (G,)"""
-    return np.bincount(B.m_block, left * B.multiply_pairs(S_pairs, right), B.G)
+    return np.bincount(B.m_block, left * B.multiply(S, right), B.G)
 
 
 def _bounded(third, sd) -> np.ndarray:
