@@ -405,9 +405,11 @@ def add_row(k, w, u, t, b, starts, slot_ptr, slot, A_out):
 
 @compiled
 def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out, W_out, A_out):
-    """Entries of S for every group, given the inverse of the tail (P, P). Fills the last four arrays (A_out starts at
-    zero, and is left out if it is empty); entries of Q between shared latents are not touched. Entries of Q between block and tail are filled on the
-    block's rows."""
+    """Entries of S for every group, given the inverse of the tail (P, P).
+
+    Fills the last four arrays (A_out starts at zero, and is left out if it is empty). Entries of Q between shared
+    latents are not touched, those between block and tail are filled on the block's rows.
+    """
     # members are read once: each access in a loop would cost a change of its reference count
     J_all = layout.J
     J_ptr = layout.J_ptr
