@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from pymc_inla.errors import InvalidOptionError
+from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.reliability import InnerChange, inner_change
@@ -66,6 +67,13 @@ def laplace_choice(functions: LGMFunctions, strategy: str, **options) -> Choice:
     if strategy in ("auto", "quadrature"):
         # kept only where it is accurate: first-order corrections of the marginals are, too, and cost next to nothing
         return Choice(LaplaceInner(functions, system, strategy="simplified_laplace", **options), "laplace", reason)
+    if strategy == "laplace" and not functions.gaussian and not options and not is_affordable(functions):
+        strategy = "simplified_laplace"
+        reason = (
+            "laplace was asked for; the model is too large for a Laplace approximation of every marginal of x "
+            f"({work(functions):.0e} multiplications each time, at most {BUDGET:.0e}), which get first-order "
+            "corrections instead. The density of the hyperparameters is the same"
+        )
     return Choice(LaplaceInner(functions, system, strategy=strategy, **options), strategy, reason)
 
 
