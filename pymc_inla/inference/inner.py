@@ -65,5 +65,8 @@ class InnerPoint(Protocol):
 class InnerApproximation(Protocol):
     """log p~(theta | y) as a function of theta."""
 
+    bytes_per_point: float
+    """Memory that one point holds, about"""
+
     def evaluate(self, theta: np.ndarray, start=None, *, gradient: bool = True) -> InnerPoint:
         """Integrate x out at theta. `start` is anything with `x_star` from which the search for the mode may begin."""

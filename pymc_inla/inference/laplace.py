@@ -182,6 +182,14 @@ class LaplaceInner:
     vb_correct: object = None
     skewness_budget: int = 1_000_000
 
+    @property
+    def bytes_per_point(self) -> float:
+        """Memory that one point holds, about."""
+        f = self.functions
+        likelihood = f.n_obs + 3 * f.n_eta + 2 * len(f.W_rows)
+        values = 4 * f.n_x + f.Q_pattern.nnz + (f.A_pattern.nnz if f.design_vjp is not None else 0)
+        return 8.0 * (likelihood + values + self.system.factor_size)
+
     def evaluate(self, theta, start=None, *, gradient: bool = True) -> LaplacePoint:
         """Laplace approximation at theta, warm-started from `start.x_star`."""
         theta = np.asarray(theta, float)

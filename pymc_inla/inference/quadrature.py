@@ -48,7 +48,13 @@ class QuadraturePoint:
     def S(self) -> np.ndarray:
         """(n_S, n_S) covariance of x_S"""
         B = self.approximation.blocks
-        return B.expand(linalg.cho_solve(self.factor, B.Z.T)) if B.Z.shape[1] else np.zeros((B.n_S, B.n_S))
+        if not B.Z.shape[1]:
+            return np.zeros((B.n_S, B.n_S))
+        if B.constrained:
+            return B.expand(linalg.cho_solve(self.factor, B.Z.T))
+        # fills the lower triangle; the upper one holds what it held before
+        inverse = np.tril(linalg.lapack.dpotri(self.factor[0], lower=1)[0])
+        return inverse + np.tril(inverse, -1).T
 
     @cached_property
     def adjoint(self) -> Adjoint:
@@ -104,6 +110,14 @@ class QuadratureInner:
         if self.blocks is None:
             object.__setattr__(self, "blocks", LocalBlocks(self.functions, self.partition))
         gauss_hermite(self.k, self.blocks.b)
+
+    @property
+    def bytes_per_point(self) -> float:
+        """Memory that one point holds, about."""
+        f, B = self.functions, self.blocks
+        nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.n_m)
+        likelihood = f.n_obs + 6 * f.n_eta + 3 * len(f.W_rows) + 4 * f.A_pattern.nnz
+        return 8.0 * (nodes + likelihood + 5 * B.n_S**2 + 4 * f.n_x)
 
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""

@@ -18,7 +18,6 @@ from pymc_inla.inference.latent_marginals import mixture_marginals
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
     Choice,
-    bytes_per_point,
     check_strategy,
     choose_inner,
     compare,
@@ -87,7 +86,7 @@ def run_inference(
     if choice is None:
         choice, posterior, mode = choose_inner(functions, strategy, start, vb_correct=vb_correct)
     else:
-        posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
+        posterior = ThetaPosterior(choice.inner, choice.inner.bytes_per_point)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
 
@@ -171,7 +170,8 @@ def design_budget(d: int, size: int) -> int:
 
 def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
     """Mixtures of the conditional moments at the design points."""
-    moments = [posterior.moments(e.theta) for e in integral.nodes]
+    # backwards: the points evaluated last are still kept
+    moments = [posterior.moments(e.theta) for e in reversed(integral.nodes)][::-1]
     mean, sd, skewness = (np.array([getattr(m, name) for m in moments]) for name in ("mean", "sd", "skewness"))
     return mixture_marginals(
         mean,

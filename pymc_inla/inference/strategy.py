@@ -96,8 +96,8 @@ def choose_inner(
     """
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
     laplace = laplace_choice(functions, strategy, **options)
-    size, lower, upper = bytes_per_point(functions), functions.theta_lower, functions.theta_upper
-    posterior = ThetaPosterior(laplace.inner, size)
+    lower, upper = functions.theta_lower, functions.theta_upper
+    posterior = ThetaPosterior(laplace.inner, laplace.inner.bytes_per_point)
     mode = find_theta_mode(posterior, start, lower, upper)
     if strategy not in ("auto", "quadrature") or (strategy == "auto" and functions.gaussian):
         return laplace, posterior, mode
@@ -156,7 +156,7 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, to
     """
     center = posterior.center
     while True:
-        current = ThetaPosterior(inner, posterior.bytes_per_point)
+        current = ThetaPosterior(inner, inner.bytes_per_point)
         current.center = center
         mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
         center = current.center
@@ -171,12 +171,6 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, to
             reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
             return inner, current, mode, change, reason
         inner = finer
-
-
-def bytes_per_point(functions: LGMFunctions) -> float:
-    """Rough size of one inner point: a few vectors, the patterns and a dense remainder."""
-    vectors = 8 * functions.n_eta + 8 * functions.n_x + 3 * functions.A_pattern.nnz + 3 * functions.Q_pattern.nnz
-    return 8.0 * (vectors + min(functions.n_x, 300) ** 2)
 
 
 def one_predictor_each(functions: LGMFunctions) -> bool:

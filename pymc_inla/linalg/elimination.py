@@ -146,6 +146,8 @@ class EliminationSystem(Products):
             cross_slot=cross_slot,
             cross_source=cross["source"],
         )
+        own = b * int(J_ptr[n_blocks]) + n_blocks * b * b + 3 * self.n_tail**2
+        self.factor_size = own + self.n_x + Q_pattern.nnz + len(W_rows)
 
     def _rows(self, group_of, n_blocks, W_rows, W_cols) -> dict[str, np.ndarray]:
         """Rows of A and pairs of W sorted by group; an observation without a local latent is a group by itself."""

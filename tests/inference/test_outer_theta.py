@@ -292,3 +292,33 @@ def test_emulator_reproduces_quadratics():
     emulator = Emulator.at(z)
     assert np.allclose(emulator.predict(emulator.coefficients(q(z)), other), q(other), atol=1e-8)
     assert np.allclose(emulator.matrix(other) @ q(z), q(other), atol=1e-8)
+
+
+def test_points_used_last_are_kept_and_others_evaluated_again():
+    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2), bytes_per_point=1e8)  # room for two
+    theta = np.arange(3.0)[:, None]
+    for t in theta:
+        posterior(t)
+    kept = [posterior.point(t) for t in theta[1:]]
+    assert posterior.n_evaluations == 3
+    again = posterior.point(theta[0])
+    assert posterior.n_evaluations == 4
+    assert again.log_posterior == posterior(theta[0]).log_posterior
+    # theta[1] was used before theta[2], so it had to go
+    assert posterior.point(theta[2]) is kept[1]
+    assert posterior.point(theta[1]) is not kept[0]
+    assert posterior.n_evaluations == 5
+
+
+def test_collected_moments_need_no_point():
+    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2), bytes_per_point=1e9)  # room for one
+    theta = np.arange(4.0)[:, None]
+    posterior(theta[0])
+    posterior(theta[1])
+    posterior.collect_moments = True
+    for t in theta:
+        posterior(t)
+    assert posterior.n_evaluations == 6  # the first two were evaluated without moments, and forgotten in turn
+    means = [posterior.moments(t).mean[0] for t in theta]
+    assert posterior.n_evaluations == 6
+    np.testing.assert_allclose(means, theta[:, 0])
