@@ -18,8 +18,8 @@ from pymc_inla.linalg import build_system, choose_local
 
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
 
-FIRST_K, MAX_K = 5, 47
-"""Nodes per local latent: 5, 11, 23, 47 are tried."""
+FIRST_K = 5
+"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
@@ -110,7 +110,8 @@ def choose_inner(
         reason = f"quadrature does not fit this model: {obstacle}"
         return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
     if strategy == "auto":
-        change = compare(posterior, inner, mode, lower, upper, f"quadrature with {inner.k} nodes")
+        how = f"quadrature with {inner.k} nodes"
+        change = compare(posterior, ThetaPosterior(inner), mode, lower, upper, how)
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -118,7 +119,7 @@ def choose_inner(
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
     inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
-    finer = inner.with_k(min(2 * inner.k + 1, MAX_K))
+    finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
 
@@ -136,9 +137,8 @@ def _local_quadrature(functions: LGMFunctions):
         return None, str(error)
 
 
-def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
-    """What replacing the inner approximation of `posterior` by `inner` would change in theta."""
-    other = ThetaPosterior(inner)
+def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
+    """What replacing the inner approximation of `posterior` by that of `other` would change in theta."""
     other.center = posterior.center
 
     def correction(theta: np.ndarray) -> float:
@@ -150,27 +150,30 @@ def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how
 def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
     """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
 
+    With too few nodes the mode is not worth a search: nodes are first refined around the mode that is known.
+
     Returns
     -------
     (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
     """
-    center = posterior.center
+    current = ThetaPosterior(inner, inner.bytes_per_point)
+    current.center, searched = posterior.center, False
     while True:
-        current = ThetaPosterior(inner, inner.bytes_per_point)
-        current.center = center
-        mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
-        center = current.center
-        k = min(2 * inner.k + 1, MAX_K)
-        finer = inner.with_k(k)
+        refined = inner.finer()
+        finer, k = ThetaPosterior(refined, refined.bytes_per_point), refined.k
         change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
         stable = change.shift < tolerance and change.sd < tolerance
-        if stable:
+        if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
             return inner, current, mode, change, reason
-        if k == MAX_K:
+        if searched and inner.k >= inner.max_k:
             reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
             return inner, current, mode, change, reason
-        inner = finer
+        if stable or inner.k >= inner.max_k:
+            mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
+            searched = True
+            continue
+        inner, current, searched = refined, finer, False
 
 
 def one_predictor_each(functions: LGMFunctions) -> bool:
