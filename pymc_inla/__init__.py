@@ -15,6 +15,7 @@ __version__ = importlib.metadata.version("pymc-inla")
 _LAZY = {
     "compare_mcmc": "pymc_inla.output.compare",
     "explain": "pymc_inla.output.explain",
+    "inla": "pymc_inla.formula",
     "marginal": "pymc_inla.output.marginal",
     "plot_comparison": "pymc_inla.output.plots",
     "reliability": "pymc_inla.output.verdict",
