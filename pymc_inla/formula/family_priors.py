@@ -97,7 +97,7 @@ def log_dof(theta, u: float, alpha: float):
     """
     excess = pt.exp(theta)
     square, slope = dof_distance(excess)
-    lam = -np.log(alpha) / np.sqrt(float(dof_distance(pt.constant(u - 2.0))[0].eval()))
+    lam = -np.log(alpha) / np.sqrt(float(dof_distance(pt.constant(np.float64(u - 2.0), dtype="float64"))[0].eval()))
     d = pt.sqrt(square)
     return np.log(lam) - lam * d + pt.log(-slope) - pt.log(2 * d) + theta
 
