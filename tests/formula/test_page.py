@@ -69,11 +69,8 @@ def test_snippet(snippet):
     expected = [rows[0]] if snippet == "fixed" else rows if snippet == "group" else rows[:2]
     assert list(result.summary_hyperpar.index) == expected
     if snippet in ("constr", "extraconstr"):
-        draws = result.idata["posterior"]["group_id"].sum(
-            "group_id_dim_0"
-            if "group_id_dim_0" in result.idata["posterior"]["group_id"].dims
-            else result.idata["posterior"]["group_id"].dims[-1]
-        )
+        draws = result.idata["posterior"]["group_id"]
+        draws = draws.sum(draws.dims[-1])
         assert float(np.abs(draws).max()) < 1e-10
         assert abs(random["mean"].sum()) < 1e-8
 

