@@ -225,7 +225,7 @@ def family_hyperparameter(h: FamilyHyper, given: Hyper):
     internal = h.name if positive else f"{h.name}_exp_theta"
     if hyper.fixed:
         value = h.forward(float(np.exp(hyper.initial)))
-        return pt.constant(value), []
+        return pt.constant(value, dtype="float64"), []
     if hyper.prior in FAMILY_PRIORS:
         check_param(hyper.prior, hyper.param or ())
         density = FAMILY_PRIORS[hyper.prior]

@@ -87,7 +87,8 @@ INVERSE_LINKS: Mapping[str, Callable] = {
     "identity": lambda eta: eta,
     "log": pt.exp,
     "logit": pt.sigmoid,
-    "probit": pm.math.invprobit,
+    # pymc.math.invprobit divides by sqrt(2) in single precision
+    "probit": lambda eta: 0.5 * pt.erfc(-np.sqrt(0.5) * eta),
     "cloglog": lambda eta: -pt.expm1(-pt.exp(eta)),
 }
 PROBABILITY_LINKS = ("logit", "probit", "cloglog")
