@@ -126,13 +126,13 @@ class Result:
     @cached_property
     def marginals_hyperpar(self) -> dict[str, pd.DataFrame]:
         """Density of each hyperparameter on the scale of `summary_hyperpar`."""
-        return {label: density_frame(h.density.x, h.density.density) for label, h in self.hyperpar.items()}
+        return {label: density_frame(h.density.x, h.density.pdf(h.density.x)) for label, h in self.hyperpar.items()}
 
     @cached_property
     def internal_marginals_hyperpar(self) -> dict[str, pd.DataFrame]:
         """The same with positive hyperparameters on the log scale, "Log precision for ..."."""
         return {
-            internal_label(label): density_frame(h.internal.x, h.internal.density) for label, h in self.hyperpar.items()
+            internal_label(label): density_frame(h.internal.x, h.internal.pdf(h.internal.x)) for label, h in self.hyperpar.items()
         }
 
     @cached_property
