@@ -13,15 +13,18 @@ from pymc_inla.hook import INLA, register
 __version__ = importlib.metadata.version("pymc-inla")
 
 _LAZY = {
+    "IID": "pymc_inla.effects.iid",
     "compare_mcmc": "pymc_inla.output.compare",
+    "copy": "pymc_inla.effects.copy",
     "explain": "pymc_inla.output.explain",
     "inla": "pymc_inla.formula",
     "marginal": "pymc_inla.output.marginal",
     "plot_comparison": "pymc_inla.output.plots",
+    "project": "pymc_inla.effects.project",
     "reliability": "pymc_inla.output.verdict",
     "summary": "pymc_inla.output.summary",
 }
-_MODULES = ()
+_MODULES = ("effects",)
 
 __all__ = ["fit", "INLA", *sorted(_LAZY), *_MODULES]
 

@@ -62,7 +62,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         inputs = roles.value_of(rv.owner.inputs)
         density, constraints = latent_density(rv, inputs, latent)
         log_prior_x.append(density)
-        rows += [(latent.start, C) for C in constraints]
+        rows += [(latent.start, *constraint) for constraint in constraints]
         start = latent.stop
     terms = []
     for rv in frozen.observed_RVs:
@@ -95,7 +95,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
                 sparse.hstack(
                     [sparse.csr_array((B.shape[0], s)), B, sparse.csr_array((B.shape[0], n_x - s - B.shape[1]))]
                 )
-                for s, B in rows
+                for s, B, _ in rows
             ],
             format="csr",
         )
@@ -109,7 +109,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         log_prior_theta=sum(log_prior_theta[1:], start=log_prior_theta[0]),
         outputs=outputs,
         C=C,
-        e=np.zeros(C.shape[0]),
+        e=np.concatenate([np.zeros(0), *(e for _, _, e in rows)]),
         explanations=explain_rows(roles, frozen, terms, hyperparameters, latents),
         predicted=tuple(rv.name for rv in roles.predicted),
     )

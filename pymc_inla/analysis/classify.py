@@ -11,7 +11,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pymc.distributions.distribution import SymbolicRandomVariable
-from pymc.distributions.multivariate import CARRV, ICARRV, ZeroSumNormalRV
+from pymc.distributions.multivariate import CARRV
 from pymc.distributions.timeseries import AutoRegressiveRV, RandomWalkRV
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors, applys_between, toposort
@@ -19,6 +19,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.op import RandomVariable
 
 from pymc_inla.analysis.affine import Label, label_graph, value_inputs
+from pymc_inla.analysis.latent_priors import has_gaussian_density
 from pymc_inla.analysis.shapes import static_shape
 from pymc_inla.errors import UnsupportedModelError
 
@@ -51,7 +52,7 @@ def build_roles(model, latents, predicted, point) -> Roles:
             continue
         value, transform = model.rvs_to_values[rv], model.rvs_to_transforms[rv]
         if rv in latents:
-            # a transform here is that of ZeroSumNormal: the latent is the full vector, not its free elements
+            # a transform here is that of a constraint: the latent is the full vector, not its free coordinates
             shape = np.shape(point[value.name]) if transform is None else static_shape(rv)
             variable = pt.TensorType("float64", shape)(rv.name)
             roles.variable[rv] = roles.replacement[rv] = variable
@@ -72,11 +73,11 @@ def is_candidate(model, rv) -> bool:
     op = rv.owner.op
     if rv.type.dtype not in ("float64", "float32"):
         return False
-    if isinstance(op, ZeroSumNormalRV):
+    if has_gaussian_density(op):
         return True
     if model.rvs_to_transforms[rv] is not None:
         return False
-    return type(op).__name__ in GAUSSIAN or isinstance(op, RandomWalkRV | AutoRegressiveRV | CARRV | ICARRV)
+    return type(op).__name__ in GAUSSIAN or isinstance(op, RandomWalkRV | AutoRegressiveRV | CARRV)
 
 
 def split_parameters(model, rv):

@@ -1,5 +1,7 @@
 """log p(x | theta) of each kind of latent variable, with the hard constraints it brings."""
 
+from functools import singledispatch
+
 import numpy as np
 import pytensor.tensor as pt
 from pymc.distributions.multivariate import ICARRV, ZeroSumNormalRV
@@ -9,26 +11,50 @@ from scipy import sparse
 from pymc_inla.analysis.shapes import static_shape
 
 
+@singledispatch
+def gaussian_density(op, inputs, latent):
+    """(log density, [(C, e), ...]) of a latent variable whose coordinates here are not those of PyMC; otherwise None.
+
+    The density is the one on the surface C x = e, in orthonormal coordinates of it, written as a quadratic form in x.
+    Random variables register theirs by the type of their `op`; that makes them candidates for the latent field.
+    """
+    return None
+
+
+def has_gaussian_density(op) -> bool:
+    """Whether a form is registered for this kind of random variable."""
+    return gaussian_density.dispatch(type(op)) is not gaussian_density.dispatch(object)
+
+
 def latent_density(rv, inputs, latent):
-    """(log density, constraint rows) of one latent variable given theta and the latents above it."""
-    op, x = rv.owner.op, latent.variable
-    if isinstance(op, ZeroSumNormalRV):
-        sigma, support = inputs[2], inputs[3]
-        axes = int(static_shape(support)[0])
-        sizes = latent.shape[len(latent.shape) - axes :]
-        free = int(np.prod([s - 1 for s in sizes]) * np.prod(latent.shape[: len(latent.shape) - axes]))
-        each = -0.5 * pt.sum((x / sigma) ** 2)
-        scale = pt.broadcast_to(pt.log(sigma), latent.shape).sum() * (free / latent.size)
-        return each - scale - 0.5 * free * np.log(2 * np.pi), [zero_sum_rows(latent.shape, axes)]
-    if isinstance(op, ICARRV):
-        W, sigma = np.asarray(inputs[-3].data), inputs[-2]
-        node1, node2 = np.nonzero(np.tril(W))
-        n = latent.shape[-1]
-        pairwise = (-0.5 / sigma**2) * pt.sum((x[node1] - x[node2]) ** 2)
-        # PyMC's soft constraint is a density of sum(x) with sd 0.001 n; its limit on the hyperplane loses 1/sqrt(n)
-        return pt.squeeze(pairwise) - 0.5 * np.log(n), [sparse.csr_array(np.ones((1, n)))]
+    """(log density, constraints [(C, e), ...]) of one latent variable given theta and the latents above it."""
+    special = gaussian_density(rv.owner.op, inputs, latent)
+    if special is not None:
+        return special
     clone = rv.owner.clone_with_new_inputs(inputs, strict=False).outputs[rv.owner.outputs.index(rv)]
-    return logp(clone, x).sum(), []
+    return logp(clone, latent.variable).sum(), []
+
+
+@gaussian_density.register(ZeroSumNormalRV)
+def _zero_sum_density(op, inputs, latent):
+    x, sigma, support = latent.variable, inputs[2], inputs[3]
+    axes = int(static_shape(support)[0])
+    sizes = latent.shape[len(latent.shape) - axes :]
+    free = int(np.prod([s - 1 for s in sizes]) * np.prod(latent.shape[: len(latent.shape) - axes]))
+    each = -0.5 * pt.sum((x / sigma) ** 2)
+    scale = pt.broadcast_to(pt.log(sigma), latent.shape).sum() * (free / latent.size)
+    C = zero_sum_rows(latent.shape, axes)
+    return each - scale - 0.5 * free * np.log(2 * np.pi), [(C, np.zeros(C.shape[0]))]
+
+
+@gaussian_density.register(ICARRV)
+def _icar_density(op, inputs, latent):
+    x, W, sigma = latent.variable, np.asarray(inputs[-3].data), inputs[-2]
+    node1, node2 = np.nonzero(np.tril(W))
+    n = latent.shape[-1]
+    pairwise = (-0.5 / sigma**2) * pt.sum((x[node1] - x[node2]) ** 2)
+    # PyMC's soft constraint is a density of sum(x) with sd 0.001 n; its limit on the hyperplane loses 1/sqrt(n)
+    return pt.squeeze(pairwise) - 0.5 * np.log(n), [(sparse.csr_array(np.ones((1, n))), np.zeros(1))]
 
 
 def zero_sum_rows(shape, axes) -> sparse.csr_array:
