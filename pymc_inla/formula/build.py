@@ -26,6 +26,8 @@ from pymc_inla.formula.spec import Hyper
 from pymc_inla.priors.parse import make_precision, to_prior
 
 PRECISION_DEFAULT = Hyper("loggamma", (1.0, 5e-5), 4.0, False)
+EFFECT_PARTS = ("tau", "rho", "pacf", "group_tau", "beta", "level", "group", "replicate", "unobserved", "observed")
+"""What is appended to the name of an effect to name its variables and dimensions."""
 COPY_DEFAULT = Hyper("normal", (1.0, 10.0), 1.0, True)
 
 log = logging.getLogger("pymc_inla.formula")
@@ -105,6 +107,7 @@ def build_model(
     for effect, hyper in zip(columns.effects, hypers, strict=True):
         if effect.spec.copy is None and not hyper.fixed:
             to_prior(hyper.prior, hyper.param)  # its errors come before anything is built
+    check_names(columns, family)
     reported: list[Reported] = []
     betas: dict[str, float] = {}
     with pm.Model(coords={"row": list(columns.rows)}) as model:
@@ -138,6 +141,28 @@ def build_model(
     return Built(model, tuple(reported), betas, INVERSE_LINKS[link])
 
 
+def check_names(columns: Columns, family: Family) -> None:
+    """Refuse ids that collide with names which the model needs for something else.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    response = columns.formula.response
+    taken = dict.fromkeys((response, f"{response}_unobserved", f"{response}_observed"), "the response")
+    for h in family.hyper:
+        taken |= dict.fromkeys((h.name, f"{h.name}_theta", f"{h.name}_exp_theta"), h.label)
+    for effect in columns.effects:
+        name = effect.spec.id
+        for variable in (name, *(f"{name}_{part}" for part in EFFECT_PARTS)):
+            if variable in taken:
+                raise InvalidOptionError(
+                    f"random effect {name!r}: the model needs the name {variable!r} for {taken[variable]} as well. "
+                    "Add a copy of the column under another name."
+                )
+            taken[variable] = f"random effect {name!r}"
+
+
 def observed_data(columns: Columns) -> dict[str, np.ndarray]:
     return {"y": columns.y, "E": columns.E, "Ntrials": columns.Ntrials.astype(np.int64)}
 
@@ -168,6 +193,8 @@ def make_effect(effect: EffectColumns, hyper: Hyper):
         nrep=effect.nrep,
         ngroup=effect.ngroup,
         control_group=spec.control_group or None,
+        values=effect.levels,
+        id_names=spec.id_names,
     )
 
 

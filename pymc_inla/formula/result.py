@@ -24,6 +24,7 @@ from pymc_inla.formula.tables import (
     latent_table,
     scaled_table,
 )
+from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_group
 
 CHUNK = 2_000_000
@@ -103,7 +104,7 @@ class Result:
         marginals = {}
         for name, labels in self._fixed_variables:
             for label, (x, y) in zip(labels, latent_densities(self.idata, name), strict=True):
-                marginals[label] = density_frame(x, y)
+                marginals[label] = density_frame(GridDensity(x, y))
         return marginals
 
     @cached_property
@@ -120,20 +121,18 @@ class Result:
             if stored is None or factor == 0.0:
                 continue
             step = 1 if factor > 0 else -1
-            marginals[name] = [density_frame(factor * x[::step], y[::step] / abs(factor)) for x, y in stored]
+            marginals[name] = [density_frame(GridDensity(factor * x[::step], y[::step])) for x, y in stored]
         return marginals
 
     @cached_property
     def marginals_hyperpar(self) -> dict[str, pd.DataFrame]:
         """Density of each hyperparameter on the scale of `summary_hyperpar`."""
-        return {label: density_frame(h.density.x, h.density.pdf(h.density.x)) for label, h in self.hyperpar.items()}
+        return {label: density_frame(h.density) for label, h in self.hyperpar.items()}
 
     @cached_property
     def internal_marginals_hyperpar(self) -> dict[str, pd.DataFrame]:
         """The same with positive hyperparameters on the log scale, "Log precision for ..."."""
-        return {
-            internal_label(label): density_frame(h.internal.x, h.internal.pdf(h.internal.x)) for label, h in self.hyperpar.items()
-        }
+        return {internal_label(label): density_frame(h.internal) for label, h in self.hyperpar.items()}
 
     @cached_property
     def internal_summary_hyperpar(self) -> pd.DataFrame:

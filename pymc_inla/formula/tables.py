@@ -195,6 +195,6 @@ def frame(rows, index, columns=COLUMNS) -> pd.DataFrame:
     return pd.DataFrame(np.asarray(rows, float).reshape(-1, len(columns)), index=index, columns=list(columns))
 
 
-def density_frame(x: np.ndarray, density: np.ndarray) -> pd.DataFrame:
+def density_frame(density: GridDensity) -> pd.DataFrame:
     """A marginal as R-INLA stores it: columns x and y."""
-    return pd.DataFrame({"x": x, "y": density})
+    return pd.DataFrame({"x": density.x, "y": density.pdf(density.x)})

@@ -198,6 +198,14 @@ def test_index_without_levels():
         inla(entry(), data=data)
 
 
+@pytest.mark.parametrize(("first", "second"), [("noise_precision", "g"), ("g_tau", "g"), ("y_unobserved", "y")])
+def test_names_that_collide(first, second):
+    data = frame().rename(columns={"h": first})
+    effects = [{"id": first, "model": "iid"}] + [IID] * (second == "g")
+    with pytest.raises(InvalidOptionError, match="the model needs the name"):
+        inla({"response": "y", "random": effects}, data=data)
+
+
 def test_missing_covariate():
     data = frame()
     data.loc[2, "x"] = np.nan

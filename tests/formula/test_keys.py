@@ -192,6 +192,17 @@ def test_independent_groups():
     check(result, dense(incidence(flat, size=24)))
 
 
+def test_autoregressive_groups():
+    """u[., i] over groups is a stationary AR(1) of variance 1/tau, here with rho = 2 logit^-1(1) - 1."""
+    control = {"model": "ar1", "hyper": {"initial": 1.0, "fixed": True}}
+    week = RNG.integers(1, 4, size=ROWS)
+    result = fit([{"id": "g", "model": "iid", "group": week, "ngroup": 3, "control.group": control, **FIXED}])
+    rho = 2 / (1 + np.exp(-1.0)) - 1
+    R = rho ** np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
+    Q = np.linalg.inv(np.kron(R, np.eye(4)) / TAU)
+    check(result, dense(incidence((week - 1) * 4 + DATA["g"], size=12), Q=Q))
+
+
 def test_copy():
     effects = [{"id": "g", "model": "iid", **FIXED}, {"id": "h", "model": "iid", "copy": "g"}]
     check(fit(effects), dense(incidence(DATA["g"]) + incidence(DATA["h"])))
