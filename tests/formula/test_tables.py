@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.interpolate import CubicSpline
+from scipy.stats import gaussian_kde
 
 from pymc_inla import inla
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.formula.build import Reported
-from pymc_inla.formula.tables import COLUMNS, existing_moments
+from pymc_inla.formula.tables import COLUMNS, existing_moments, kernel_modes
 
 LEVELS, PER_LEVEL, NOISE = 8, 4, 2.0
 RNG = np.random.default_rng(8)
@@ -177,6 +178,18 @@ def test_moments_of_the_precision_of_an_effect(prior, param):
 def test_moments_under_an_expression(expression, moments):
     prior = f"expression: {expression}"
     assert existing_moments(Reported("Precision for g", "g_tau", prior, (), True, True)) == moments
+
+
+def test_modes_of_draws():
+    """Against the kernel density estimate of scipy, column by column; a constant column is its own mode."""
+    draws = np.column_stack([RNG.normal(3, 2, 900), RNG.gamma(2, 1, 900), np.full(900, 1.7)])
+    found = kernel_modes(draws)
+    for j in range(2):
+        grid = np.linspace(draws[:, j].min(), draws[:, j].max(), 4000)
+        density = gaussian_kde(draws[:, j])
+        # bins round the draws by half a step of 1/511 of their range
+        assert density(found[j]) == pytest.approx(density(grid).max(), rel=1e-3)
+    assert found[2] == 1.7
 
 
 def test_criteria_and_text():
