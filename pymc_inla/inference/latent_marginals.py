@@ -155,7 +155,8 @@ class Mixture:
                 score = ndtri(np.clip(F, 1e-15, 1 - 1e-15))
                 slope = np.maximum(f, 1e-300) * np.sqrt(2 * np.pi) * np.exp(0.5 * score**2)
                 new = x - (score - target) / slope
-                new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
+                # a point that is exact already is itself an end of its bracket
+                new = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
                 moved = np.max(np.abs(new - x) / self.sd)
                 x = new
                 if moved < tolerance:
