@@ -105,8 +105,8 @@ def build_model(
     """
     hypers = [merge(effect.spec.hyper, PRECISION_DEFAULT) for effect in columns.effects]
     for effect, hyper in zip(columns.effects, hypers, strict=True):
-        if effect.spec.copy is None and not hyper.fixed:
-            to_prior(hyper.prior, hyper.param)  # its errors come before anything is built
+        if effect.spec.copy is None:
+            to_prior(hyper.prior, hyper.param)  # also of a fixed precision, whose prior is not used
     check_names(columns, family)
     reported: list[Reported] = []
     betas: dict[str, float] = {}

@@ -14,7 +14,6 @@ from pymc_inla.formula.build import Built
 from pymc_inla.formula.columns import Columns
 from pymc_inla.formula.families import Family
 from pymc_inla.formula.tables import (
-    COLUMNS,
     HyperMarginal,
     density_frame,
     draws_table,
@@ -286,5 +285,3 @@ def internal_label(label: str) -> str:
     """R-INLA's label of the internal scale."""
     return "Log p" + label[1:] if label.startswith(("Precision", "precision")) else label
 
-
-__all__ = ["COLUMNS", "Result"]
