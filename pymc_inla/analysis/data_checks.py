@@ -60,6 +60,8 @@ def check_covariates(term_name: str, predictors) -> None:
         data = np.asarray(getattr(variable.data, "data", variable.data))
         if data.dtype.kind != "f" or np.all(np.isfinite(data)):
             continue
+        if data.ndim == 0 and np.isinf(data):
+            continue  # a bound of a truncated hyperparameter
         where = np.argwhere(~np.isfinite(data))
         first = ", ".join(str(tuple(int(i) for i in w) if len(w) > 1 else int(w[0])) for w in where[:5] if len(w))
         name = variable.name or f"a covariate of {term_name} (an array of shape {data.shape})"

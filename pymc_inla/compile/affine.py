@@ -18,7 +18,13 @@ from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.math import Dot
 from pytensor.tensor.reshape import JoinDims, SplitDims
 from pytensor.tensor.shape import Reshape, SpecifyShape
-from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
+from pytensor.tensor.subtensor import (
+    AdvancedIncSubtensor,
+    AdvancedSubtensor,
+    IncSubtensor,
+    Subtensor,
+    indices_from_subtensor,
+)
 from scipy import sparse
 
 from pymc_inla.compile.mode import compile_function, split_theta
@@ -144,6 +150,8 @@ def _apply(node, affine, value, n_x) -> Affine:
         result = _concatenate(node, affine, value, n_x)
     elif isinstance(op, IncSubtensor | AdvancedIncSubtensor) and op.set_instead_of_inc:
         result = _concatenate(node, affine, value, n_x, n_values=2)
+    elif isinstance(op, IncSubtensor | AdvancedIncSubtensor):
+        result = _increment(node, affine, value, n_x)
     elif isinstance(op, CAReduce):
         result = _sum(node, affine)
     elif isinstance(op, Dot) or (
@@ -233,8 +241,7 @@ def _concatenate(node, affine, value, n_x, n_values=None):
     for v in inputs:
         known = affine.get(v)
         if known is None:
-            offset = np.asarray(value[v], float)
-            known = Affine(sparse.csr_array((offset.size, n_x)), offset)
+            known = _constant(np.asarray(value[v], float), n_x)
         parts.append(known)
     starts = np.concatenate([[0], np.cumsum([p.offset.size for p in parts])])
     positions = [np.arange(p.offset.size).reshape(p.shape) + s for p, s in zip(parts, starts, strict=False)]
@@ -249,6 +256,22 @@ def _concatenate(node, affine, value, n_x, n_values=None):
         typed.op.perform(typed, [*positions, *(value[v] for v in node.inputs[2:])], storage)
         moved = storage[0][0]
     return _stack(parts).rows(moved)
+
+
+def _increment(node, affine, value, n_x):
+    """x with y added at an index, as the gradient of an indexing operation has it; repeated positions add up."""
+    base, added = (affine[v] if v in affine else _constant(np.asarray(value[v], float), n_x) for v in node.inputs[:2])
+    index = indices_from_subtensor([value[v] for v in node.inputs[2:]], node.op.idx_list)
+    target = np.arange(base.offset.size).reshape(base.shape)[index]
+    added = _broadcast(added, np.shape(target))
+    shape = (base.offset.size, target.size)
+    scatter = sparse.csr_array((np.ones(target.size), (target.ravel(), np.arange(target.size))), shape=shape)
+    offset = base.offset + (scatter @ added.offset.ravel()).reshape(base.shape)
+    return Affine(sparse.csr_array(base.A + scatter @ added.A), offset)
+
+
+def _constant(offset: np.ndarray, n_x: int) -> Affine:
+    return Affine(sparse.csr_array((offset.size, n_x)), offset)
 
 
 def _split(node, source, value):

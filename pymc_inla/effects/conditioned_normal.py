@@ -2,13 +2,14 @@
 
     u ~ N(0, (P (x) I_n)^-1) for each replicate,  P = tau Q_group + diagonal I_m,   conditioned on A u_g = e
 
-for every group g of every replicate. With u_0 = A'(AA')^-1 e and Z an orthonormal basis of the null space of A, (n, n-k),
-the effect is u_g = u_0 + Z v_g with v ~ N(0, (P (x) I_{n-k})^-1): the constraints act on levels, P on groups, so they
-do not meet. v are the coordinates that NUTS moves in; u satisfies the constraints to rounding. In these coordinates
+for every group g of every replicate. With u_0 = A'(AA')^-1 e and Z an orthonormal basis of the null space of A,
+(n, n-k), the effect is u_g = u_0 + Z v_g with v ~ N(0, (P (x) I_{n-k})^-1): the constraints act on levels, P on
+groups, so they do not meet. v are the coordinates that NUTS moves in; u satisfies the constraints to rounding.
+In these coordinates (Rue & Held 2005, 2.3.3)
 
     log p(u) = (n-k)/2 (log|P| - m log 2pi) - (u'(P (x) I)u - u_0'u_0 1'P1)/2 .
 
-The engine takes the same quadratic form in u, which is sparse, with the rows (I (x) A, 1 (x) e). Rue & Held (2005), 2.3.3.
+The engine takes the same quadratic form in u, which is sparse, with the rows (I (x) A, 1 (x) e).
 """
 
 from dataclasses import dataclass

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from pymc_inla.effects import groups
+from pymc_inla.effects.levels import is_number
 from pymc_inla.effects.precision import make_precision
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import did_you_mean
@@ -48,9 +49,9 @@ def read_control_group(name: str, ngroup: int, options) -> ControlGroup:
         Of the effect, for messages.
     ngroup : int
     options : dict or None
-        Keys model (default "exchangeable"), order (ar), cyclic (ar1, rw1, rw2), graph (besag: symmetric adjacency matrix
-        (ngroup, ngroup), dense or sparse), scale.model (rw1, rw2, besag; default True), hyper (dict of prior, param,
-        initial, fixed).
+        Keys model (default "exchangeable"), order (ar), cyclic (ar1, rw1, rw2), graph (besag: symmetric adjacency
+        matrix (ngroup, ngroup), dense or sparse), scale.model (rw1, rw2, besag; default True), hyper (dict of prior,
+        param, initial, fixed).
 
     Raises
     ------
@@ -108,7 +109,7 @@ def _read_hyper(name, hyper) -> dict:
     if "param" in hyper and "prior" not in hyper:
         raise InvalidOptionError(f"{name}: control_group['hyper'] has 'param' without 'prior'. Name the prior.")
     initial = hyper.get("initial")
-    if initial is not None and not (np.ndim(initial) == 0 and np.isfinite(initial)):
+    if initial is not None and not is_number(initial):
         raise InvalidOptionError(f"{name}: control_group['hyper']['initial']={initial!r}; it is one finite number.")
     if not isinstance(hyper.get("fixed", False), bool | np.bool_):
         raise InvalidOptionError(f"{name}: control_group['hyper']['fixed']={hyper['fixed']!r}; it is True or False.")
@@ -138,8 +139,8 @@ def _structure(name, m, model, options):
         smallest = 3
     if m < smallest:
         raise InvalidOptionError(
-            f"{name}: control_group model {model!r}{' (cyclic)' if cyclic else ''} needs ngroup of at least {smallest}; "
-            f"found {m}."
+            f"{name}: control_group model {model!r}{' (cyclic)' if cyclic else ''} needs ngroup of at least "
+            f"{smallest}; found {m}."
         )
     if model in ("exchangeable", "exchangeablepos"):
         return groups.Exchangeable(m)
@@ -228,13 +229,13 @@ def correlation(name: str, to_rho, from_rho, control: ControlGroup, default):
     """The correlation `name` as a deterministic function of an internal variable with its prior."""
     if control.fixed:
         t = 0.0 if control.initial is None else float(control.initial)
-        return pm.Deterministic(name, to_rho(pt.constant(t)))
+        return pm.Deterministic(name, to_rho(pt.constant(t, dtype="float64")))
     word, (a, b) = default if control.prior is None else control.prior
     if word == "normal":
         initval = a if control.initial is None else float(control.initial)
         t = pm.Normal(f"{name}_internal", a, 1 / np.sqrt(b), initval=initval)
         return pm.Deterministic(name, to_rho(t))
-    start = None if control.initial is None else float(to_rho(pt.constant(float(control.initial))).eval())
+    start = None if control.initial is None else float(to_rho(pt.constant(control.initial, dtype="float64")).eval())
     return pc_correlation(name, a, b, positive=control.model == "exchangeablepos", start=start)
 
 

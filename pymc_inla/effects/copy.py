@@ -6,7 +6,7 @@ import numpy as np
 import pymc as pm
 from pytensor.graph.basic import Variable
 
-from pymc_inla.effects.levels import effect_info
+from pymc_inla.effects.levels import effect_info, is_number
 from pymc_inla.errors import InvalidOptionError
 
 BETA_PRECISION = 10.0
@@ -37,7 +37,7 @@ def copy(effect, name=None, *, beta=1.0, range=None):
     """
     info = effect_info(effect)
     estimated = isinstance(beta, str) and beta == "estimate"
-    if not estimated and not isinstance(beta, Variable) and (isinstance(beta, str) or not _is_number(beta)):
+    if not estimated and not isinstance(beta, Variable) and not is_number(beta):
         raise InvalidOptionError(
             f'{info.name}: copy with beta={beta!r}; it is a number, "estimate" or a PyMC variable.'
         )
@@ -52,10 +52,6 @@ def copy(effect, name=None, *, beta=1.0, range=None):
         copied.name = name
     copied.tag.pymc_inla = info
     return copied
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _estimated(name, bounds):

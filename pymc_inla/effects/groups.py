@@ -32,7 +32,7 @@ class Independent:
         return pt.eye(self.m)
 
     def log_determinant(self, parameters):
-        return pt.constant(0.0)
+        return pt.constant(0.0, dtype="float64")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Autoregressive:
 @dataclass(frozen=True)
 class CyclicAutoregressive:
     """First-order autoregression on a circle: Q_group = [1 + rho^2 on the diagonal, -rho between neighbors] / s with
-    s = (1 - rho^2) (1 + rho^m) / (1 - rho^m), so that marginal variances are one. |Q_group| = (1 - rho^m)^2 / s^m.
+    s = (1 - rho^2) (1 - rho^m) / (1 + rho^m), so that marginal variances are one. |Q_group| = (1 - rho^m)^2 / s^m.
     """
 
     m: int
@@ -127,7 +127,7 @@ class CyclicAutoregressive:
         return self.m
 
     def _scale(self, rho):
-        return (1 - rho**2) * (1 + rho**self.m) / (1 - rho**self.m)
+        return (1 - rho**2) * (1 - rho**self.m) / (1 + rho**self.m)
 
     def quadratic(self, u, parameters):
         rho = parameters[0]
@@ -185,7 +185,7 @@ class Intrinsic:
         return pt.constant((self.eigenvectors * self.eigenvalues) @ self.eigenvectors.T)
 
     def log_determinant(self, parameters):
-        return pt.constant(float(np.sum(np.log(self.eigenvalues[self.deficiency :]))))
+        return pt.constant(np.sum(np.log(self.eigenvalues[self.deficiency :])), dtype="float64")
 
 
 def random_walk(m: int, order: int, *, cyclic: bool = False, scaled: bool = True) -> Intrinsic:

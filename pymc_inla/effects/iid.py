@@ -11,7 +11,7 @@ from pymc_inla.effects.conditioned_normal import Structure, conditioned_normal
 from pymc_inla.effects.constraints import constraint_rows
 from pymc_inla.effects.control_group import group_parameters, read_control_group
 from pymc_inla.effects.groups import Independent
-from pymc_inla.effects.levels import EffectInfo, read_values
+from pymc_inla.effects.levels import EffectInfo, is_number, read_values
 from pymc_inla.effects.precision import make_precision
 from pymc_inla.errors import InvalidDataError, InvalidOptionError
 
@@ -113,11 +113,11 @@ def _count(name, key, value) -> int:
 
 
 def _check_scalars(name, initial, fixed, diagonal):
-    if np.ndim(initial) != 0 or not np.isfinite(initial):
+    if not is_number(initial):
         raise InvalidOptionError(f"{name}: initial={initial!r} is not allowed; it is the start of log tau, a number.")
     if not isinstance(fixed, bool | np.bool_):
         raise InvalidOptionError(f"{name}: fixed={fixed!r} is not allowed; it is True or False.")
-    if np.ndim(diagonal) != 0 or not np.isfinite(diagonal) or diagonal < 0:
+    if not is_number(diagonal) or diagonal < 0:
         raise InvalidOptionError(
             f"{name}: diagonal={diagonal!r} is not allowed; it is a number of at least 0, added to the precision."
         )

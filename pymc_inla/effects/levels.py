@@ -24,6 +24,13 @@ class EffectInfo:
     """Labels to show instead of the levels"""
 
 
+def is_number(value) -> bool:
+    """Whether an option is one finite real number."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        return False
+    return bool(np.isfinite(value))
+
+
 def effect_info(effect) -> EffectInfo:
     """The information of an effect; of a variable that `IID` did not make, its last axis are the levels."""
     info = getattr(getattr(effect, "tag", None), "pymc_inla", None)
@@ -68,10 +75,9 @@ def label_positions(info: EffectInfo, index, values=None) -> np.ndarray:
     InvalidDataError
         A label is not among the levels, or the number of labels is not the number of levels of the effect.
     """
-    column = index if isinstance(index, pd.Series | pd.Index | pd.Categorical) else np.asarray(index)
-    column = pd.Series(column)
-    if getattr(index, "ndim", 1) != 1:
+    if np.ndim(index) != 1:
         raise InvalidDataError(f"{info.name}: index has shape {np.shape(index)}; it needs one label per row.")
+    column = pd.Series(index)
     missing = column.isna().to_numpy()
     if column.dtype.kind == "f" and np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).any():
         raise InvalidDataError(f"{info.name}: index holds an infinite label. Use NaN for rows without contribution.")
@@ -89,9 +95,9 @@ def label_positions(info: EffectInfo, index, values=None) -> np.ndarray:
     if outside.any():
         labels = pd.unique(column[outside])[:5].tolist()
         raise InvalidDataError(
-            f"{info.name}: the index holds {_show(labels)} (first in row {int(np.argmax(outside))}), outside its levels "
-            f"{_show(levels[:8].tolist())}{', ...' if len(levels) > 8 else ''}. Add it to values=, or use NaN for rows "
-            "without contribution."
+            f"{info.name}: the index holds {_show(labels)} (first in row {int(np.argmax(outside))}), outside its "
+            f"levels {_show(levels[:8].tolist())}{', ...' if len(levels) > 8 else ''}. Add it to values=, or use NaN "
+            "for rows without contribution."
         )
     return np.where(missing, -1, positions).astype(np.int64)
 

@@ -101,15 +101,15 @@ def _axis_index(info, key, column, count, counts, n_rows):
     needed = np.broadcast_to(counts, missing.shape)
     if np.any(missing & needed):
         raise InvalidDataError(
-            f"{info.name}: {key} is missing in row {int(np.argmax(missing & needed))}. Where a row has no contribution, "
-            "set its index to NaN."
+            f"{info.name}: {key} is missing in row {int(np.argmax(missing & needed))}. Where a row has no "
+            "contribution, set its index to NaN."
         )
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     wrong = needed & ~((numbers == np.round(numbers)) & (numbers >= 1) & (numbers <= count))
     if np.any(wrong):
         row = int(np.argmax(wrong))
         raise InvalidDataError(
-            f"{info.name}: {key} holds {values.iloc[row]!r} in row {row}; it is an integer from 1 to {count} "
+            f"{info.name}: {key} holds {values.tolist()[row]!r} in row {row}; it is an integer from 1 to {count} "
             f"(n{'rep' if key == 'replicate' else key}={count})."
         )
     return np.where(needed, np.nan_to_num(numbers, nan=1.0), 1).astype(np.int64)

@@ -74,7 +74,8 @@ def mixture_marginals(
 
 
 def _components(mean, sd, skewness, matrix):
-    sd = np.maximum(sd, 1e-300)
+    # what constraints fix has no spread: a spike as narrow as its grid can resolve in double precision
+    sd = np.maximum(sd, np.maximum(1e-10 * np.abs(mean), 1e-90))
     if matrix is None:
         return mean, sd, skewness
     # The interpolant of sd and mean may overshoot only where the design carries almost no mass: keep it in range.
