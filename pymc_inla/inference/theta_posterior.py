@@ -60,6 +60,7 @@ class ThetaPosterior:
         self.inner = inner
         self.bytes_per_point = bytes_per_point
         self._memory: dict[bytes, Evaluation] = {}
+        self._moments: dict[bytes, Any] = {}
         self._kept = 0.0
         self.n_evaluations = 0
         self.n_passes = 0
@@ -129,8 +130,16 @@ class ThetaPosterior:
 
     def moments(self, theta: np.ndarray):
         """Moments of x at theta, from the point or as collected."""
-        known = self(theta).moments
-        return self.point(theta).moments() if known is None else known
+        evaluation = self(theta)
+        if evaluation.moments is not None:
+            return evaluation.moments
+        key = evaluation.theta.tobytes()
+        if key not in self._moments:
+            found = self.point(theta).moments()
+            if evaluation.point is None:
+                return found
+            self._moments[key] = found
+        return self._moments[key]
 
     def point(self, theta: np.ndarray):
         """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
