@@ -189,8 +189,10 @@ def test_evidence_and_criteria(case):
     assert result.dic["dic"] == pytest.approx(reference["dic"]["dic"], abs=0.6, rel=5e-4)
     # and, for WAIC, the variances of log p, of which 1 % is 0.9 in the epilepsy data (89 effective parameters)
     assert result.waic["waic"] == pytest.approx(reference["waic"]["waic"], abs=0.6, rel=1e-3)
+    # what leverage leaves: every effect of an observation (salm_pc) is determined by that observation alone
+    assert not result.cpo["failure"].any(), name
     if "cpo" in reference:
-        # E[1/p] has no finite value under Gaussian tails of eta; those observations are flagged and not compared
-        trusted = (result.cpo["failure"] == 0).to_numpy()
-        expected = np.log(np.array(reference["cpo"]["cpo"], float))[trusted]
-        np.testing.assert_allclose(np.log(result.cpo["cpo"])[trusted], expected, atol=0.06, err_msg=name)
+        expected = np.log(np.array(reference["cpo"]["cpo"], float))
+        # R-INLA divides its density of eta by the likelihood on a grid. The largest difference is that of the least
+        # likely observation of salm_pc: refits with and without it give -6.779, R-INLA -6.766
+        np.testing.assert_allclose(np.log(result.cpo["cpo"]), expected, atol=0.04, err_msg=name)
