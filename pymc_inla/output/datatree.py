@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -142,13 +143,26 @@ def add_requested(idata: DataTree, lgm, names, random_seed, log_likelihood, log_
         from pymc.stats.log_density import compute_log_likelihood
 
         wanted = None if log_likelihood is True else list(np.atleast_1d(log_likelihood))
-        idata = compute_log_likelihood(idata, var_names=wanted, **quiet)
+        with no_initial_values(lgm.model):
+            idata = compute_log_likelihood(idata, var_names=wanted, **quiet)
     if log_prior is not False:
         from pymc.stats.log_density import compute_log_prior
 
         wanted = None if log_prior is True else list(np.atleast_1d(log_prior))
-        idata = compute_log_prior(idata, var_names=wanted, **quiet)
+        with no_initial_values(lgm.model):
+            idata = compute_log_prior(idata, var_names=wanted, **quiet)
     return idata
+
+
+@contextmanager
+def no_initial_values(model):
+    """The model without start values: PyMC rewrites no model that has any, and log densities do not need them."""
+    saved = dict(model.rvs_to_initial_values)
+    model.rvs_to_initial_values.update(dict.fromkeys(saved))
+    try:
+        yield
+    finally:
+        model.rvs_to_initial_values.update(saved)
 
 
 def fit_attrs(lgm: LatentGaussianModel, result: INLAResult, seconds: Mapping[str, float]) -> dict:
