@@ -27,7 +27,7 @@ _LAZY = {
     "reliability": "pymc_inla.output.verdict",
     "summary": "pymc_inla.output.summary",
 }
-_MODULES = ("effects",)
+_MODULES = ("effects", "priors")
 
 __all__ = ["fit", "INLA", *sorted(_LAZY), *_MODULES]
 

@@ -260,6 +260,8 @@ class LGMFunctions:
     theta_lower: np.ndarray = field(default=None)
     """(n_theta,) bounds within which theta may be searched (numerical range, not a statement of the model)"""
     theta_upper: np.ndarray = field(default=None)
+    theta_names: tuple[str, ...] | None = None
+    """(n_theta,) names of the elements of theta for messages"""
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """(eta, theta) -> (n_obs,) P(Y_i <= y_i | eta, theta), where it is known in closed form: gives the PIT"""
 

@@ -27,7 +27,8 @@ from pymc_inla.analysis.data_checks import (
 )
 from pymc_inla.analysis.latent_priors import latent_density
 from pymc_inla.analysis.likelihood import likelihood_term, potential_term
-from pymc_inla.errors import UnsupportedModelError
+from pymc_inla.analysis.prior_words import NOT_VANISHING, describe_prior, gaussian_scales
+from pymc_inla.errors import ImproperPosteriorError, UnsupportedModelError
 from pymc_inla.lgm import Explanation, Hyperparameter, Latent, LatentGaussianModel
 
 
@@ -91,10 +92,15 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     if not terms:
         raise UnsupportedModelError("the model", "no likelihood depends on a latent variable", "Use pm.sample.")
     hyperparameters, h_start = [], 0
+    scales = gaussian_scales([*frozen.basic_RVs, *frozen.deterministics, *frozen.potentials]) if hyper_rvs else []
     for rv in hyper_rvs:
         value = frozen.rvs_to_values[rv]
         initial = np.asarray(point[value.name], float)
-        hyperparameters.append(Hyperparameter(rv.name, initial.shape, h_start, value, initial, describe_prior(rv)))
+        prior = describe_prior(rv, scales, model[rv.name].tag)
+        if prior in NOT_VANISHING:
+            others = [*frozen.potentials, *(other for other in hyper_rvs if other is not rv)]
+            refuse_improper_scale(rv, prior, value, terms, others)
+        hyperparameters.append(Hyperparameter(rv.name, initial.shape, h_start, value, initial, prior))
         h_start += initial.size
     outputs = collect_outputs(roles, frozen)
     n_x = start
@@ -134,9 +140,22 @@ def collect_outputs(roles, frozen) -> dict:
     return outputs
 
 
-def describe_prior(rv) -> str:
-    """PyMC's own words for a prior, "Exponential(4.605)"."""
-    return distribution_name(rv)
+def refuse_improper_scale(rv, prior, value, terms, others):
+    """Refuse a prior of a precision whose mass at infinity is infinite, where nothing else bounds the precision.
+
+    As the precision goes to infinity the effects that it scales vanish; the likelihood tends to a positive constant.
+
+    Raises
+    ------
+    ImproperPosteriorError
+    """
+    if value in ancestors([term.logp for term in terms]) or rv in ancestors(others):
+        return
+    raise ImproperPosteriorError(
+        f"{rv.name}: under the prior {prior} of this precision the posterior is improper: as the precision goes to "
+        "infinity the effects that it scales vanish and the likelihood tends to a positive constant, while the prior "
+        "has infinite mass there. Use a proper prior such as pc.prec or loggamma (pymc_inla.priors)."
+    )
 
 
 def explain_rows(roles, frozen, terms, hyperparameters, latents):

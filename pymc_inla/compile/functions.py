@@ -70,9 +70,15 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         e=lgm.e,
         theta_lower=theta_initial - THETA_RANGE,
         theta_upper=theta_initial + THETA_RANGE,
+        theta_names=tuple(element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)),
     )
     check_identified(lgm, functions)
     return functions
+
+
+def element_name(hyperparameter, index: tuple[int, ...]) -> str:
+    """ "sigma" or "sigma[1, 2]", in the positions of the unconstrained value."""
+    return f"{hyperparameter.name}[{', '.join(map(str, index))}]" if index else hyperparameter.name
 
 
 def _theta(lgm):

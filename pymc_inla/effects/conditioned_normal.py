@@ -27,6 +27,7 @@ from pymc.pytensorf import normalize_rng_param
 from scipy import sparse
 
 from pymc_inla.analysis.latent_priors import GaussianDensity, gaussian_density
+from pymc_inla.analysis.prior_words import scale_of
 from pymc_inla.effects.groups import Independent
 from pymc_inla.linalg.constraints import NullSpace
 
@@ -222,6 +223,9 @@ def _engine_density(op, inputs, latent):
     structure = op.structure
     density = structure.log_density(latent.variable, tau, parameters)
     return GaussianDensity(density, *structure.rows(), structure.null_space_of_prior())
+
+
+scale_of.register(ConditionedNormalRV)(lambda op, inputs: (inputs[1], -0.5))
 
 
 def conditioned_normal(name, tau, parameters, structure: Structure, *, dims=None):

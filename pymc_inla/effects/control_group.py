@@ -1,30 +1,26 @@
-"""The group model of an effect from R-INLA's `control.group`, with its hyperparameters as PyMC variables."""
+"""The group model of an effect from R-INLA's `control.group`, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.special import erfcinv
 
 from pymc_inla.effects import groups
 from pymc_inla.effects.levels import is_number
-from pymc_inla.effects.precision import make_precision
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.options import did_you_mean
+from pymc_inla.priors.base import InternalPrior, Prior
+from pymc_inla.priors.correlation import PenalizedCorrelation
+from pymc_inla.priors.parse import refuse_improper, to_prior
 
 CORRELATIONS = ("exchangeable", "exchangeablepos", "ar1", "ar")
 FIXED_STRUCTURES = ("rw1", "rw2", "besag", "iid")
 MODELS = CORRELATIONS + FIXED_STRUCTURES
 KEYS = ("model", "order", "cyclic", "graph", "scale.model", "hyper")
 HYPER_KEYS = ("prior", "param", "initial", "fixed")
-PACF_ALPHA = (0.5, 0.4, 0.3)
-"""alpha in pc.cor0(0.5, alpha) of the first partial autocorrelations of ar(p); the last one serves all others"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,9 @@ def read_control_group(name: str, ngroup: int, options) -> ControlGroup:
     if prior is not None and "param" in hyper:
         prior = (prior, hyper["param"])
     if prior is not None and model in CORRELATIONS:
-        prior = _correlation_prior(name, model, prior)
+        prior = _internal_prior(name, model, prior)
+    elif prior is not None and not fixed:
+        refuse_improper(name, prior)
     return ControlGroup(model, structure, hyper.get("initial"), fixed, prior)
 
 
@@ -117,20 +115,16 @@ def _read_hyper(name, hyper) -> dict:
     return dict(hyper)
 
 
-def _correlation_prior(name, model, prior):
-    """("normal", (mean, precision)) on the internal parameter, or ("pc.cor0", (u, alpha)) on the correlation."""
-    allowed = "('normal', (mean, precision)) on the internal parameter or ('pc.cor0', (u, alpha))"
-    if not (isinstance(prior, tuple) and len(prior) == 2 and np.shape(prior[1]) == (2,)):
-        raise InvalidOptionError(f"{name}: control_group prior {prior!r} of {model!r} is not allowed; it is {allowed}.")
-    word, (a, b) = prior
-    if word in ("normal", "gaussian") and b > 0 and np.isfinite(a) and np.isfinite(b):
-        return "normal", (float(a), float(b))
-    if word == "pc.cor0" and 0 < a < 1 and 0 < b < 1:
-        return "pc.cor0", (float(a), float(b))
-    raise InvalidOptionError(
-        f"{name}: control_group prior {prior!r} of {model!r} is not allowed; it is {allowed}, with precision > 0 and "
-        "0 < u, alpha < 1."
-    )
+def _internal_prior(name, model, prior) -> Prior:
+    """A prior of the internal parameter of a correlation, or of the correlation itself."""
+    prior = to_prior(prior)
+    if not isinstance(prior, InternalPrior | PenalizedCorrelation) or not prior.vanishes:
+        raise InvalidOptionError(
+            f"{name}: control_group prior {prior.words} of {model!r} is not allowed; it is ('pc.cor0', (u, alpha)) on "
+            "the correlation, or on its internal parameter t ('normal', (mean, precision)), ('laplace', (mean, "
+            "precision)), 'expression: ...' or 'table: ...', proper in t."
+        )
+    return prior
 
 
 def _structure(name, m, model, options):
@@ -180,97 +174,3 @@ def _adjacency(name, m, graph) -> np.ndarray:
     if problem:
         raise InvalidOptionError(f"{name}: control_group['graph'] {problem}. Give a connected graph without loops.")
     return W
-
-
-def group_parameters(name: str, control: ControlGroup):
-    """(parameters of the group model, factor of the precision) as PyMC variables named `name_rho`, `name_pacf` or
-    `name_group_tau`."""
-    m, none = control.structure.m, pt.zeros((0,))
-    if control.model in FIXED_STRUCTURES:
-        if control.fixed:
-            return none, np.exp(0.0 if control.initial is None else control.initial)
-        initial = 0.0 if control.initial is None else control.initial
-        prior = ("loggamma", (1, 5e-5)) if control.prior is None else control.prior
-        return none, make_precision(f"{name}_group_tau", prior, initial=initial)
-    if control.model == "ar":
-        return _partial_autocorrelations(name, control), 1.0
-    to_rho, from_rho, default = CORRELATION_MAPS[control.model](m)
-    rho = correlation(f"{name}_rho", to_rho, from_rho, control, default)
-    return pt.stack([rho]), 1.0
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Correlations: rho = g(t) with a prior on the internal parameter t or on rho itself
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _exchangeable_map(m):
-    # rho = (e^t - 1) / (e^t + m - 1), which covers (-1/(m-1), 1)
-    to_rho = lambda t: pt.expm1(t) / (pt.expm1(t) + m)  # noqa: E731
-    from_rho = lambda rho: np.log((1 + (m - 1) * rho) / (1 - rho))  # noqa: E731
-    return to_rho, from_rho, ("normal", (0.0, 0.2))
-
-
-def _positive_map(m):
-    return pt.sigmoid, lambda rho: np.log(rho / (1 - rho)), ("pc.cor0", (0.5, 0.5))
-
-
-def _autoregressive_map(m):
-    return lambda t: 2 * pt.sigmoid(t) - 1, lambda rho: np.log((1 + rho) / (1 - rho)), ("normal", (0.0, 0.15))
-
-
-CORRELATION_MAPS: dict[str, Callable] = {
-    "exchangeable": _exchangeable_map,
-    "exchangeablepos": _positive_map,
-    "ar1": _autoregressive_map,
-}
-
-
-def correlation(name: str, to_rho, from_rho, control: ControlGroup, default):
-    """The correlation `name` as a deterministic function of an internal variable with its prior."""
-    if control.fixed:
-        t = 0.0 if control.initial is None else float(control.initial)
-        return pm.Deterministic(name, to_rho(pt.constant(t, dtype="float64")))
-    word, (a, b) = default if control.prior is None else control.prior
-    if word == "normal":
-        initval = a if control.initial is None else float(control.initial)
-        t = pm.Normal(f"{name}_internal", a, 1 / np.sqrt(b), initval=initval)
-        return pm.Deterministic(name, to_rho(t))
-    start = None if control.initial is None else float(to_rho(pt.constant(control.initial, dtype="float64")).eval())
-    return pc_correlation(name, a, b, positive=control.model == "exchangeablepos", start=start)
-
-
-def pc_correlation(name: str, u: float, alpha: float, *, positive: bool = False, start: float | None = None):
-    """A correlation with penalized-complexity prior and base model rho = 0: P(abs(rho) > u) = alpha.
-
-    The distance mu = sqrt(-log(1 - rho^2)) is Exponential with rate -log(alpha) / mu(u) (Simpson et al. 2017); with
-    either sign equally likely, or positive only. The density of rho has a peak at zero, a kink in any smooth
-    coordinate. Signed correlations therefore have a standard normal coordinate z, with mu the quantile of the double
-    exponential at Phi(z): the prior is smooth in z, and the likelihood keeps a continuous gradient.
-    """
-    scale = np.sqrt(-np.log1p(-(u**2))) / -np.log(alpha)
-    start = (0.5 if positive else 0.1) if start is None else start
-    distance = np.sqrt(-np.log1p(-(start**2)))
-    if positive:
-        mu = pm.Exponential(f"{name}_internal", 1 / scale, initval=distance)
-    else:
-        z = np.sign(start) * float(erfcinv(np.exp(-distance / scale))) * np.sqrt(2)
-        z = pm.Normal(f"{name}_internal", 0.0, 1.0, initval=z)
-        half = z / np.sqrt(2)
-        mu = scale * pt.switch(z >= 0, -pt.log(pt.erfc(half)), pt.log(pt.erfc(-half)))
-    # rho = sign(mu) sqrt(1 - exp(-mu^2)), written so that it has a derivative at zero
-    square = mu**2
-    small = square < 1e-8
-    safe = pt.switch(small, 1.0, square)
-    return pm.Deterministic(name, mu * pt.switch(small, 1 - square / 4, pt.sqrt(-pt.expm1(-safe) / safe)))
-
-
-def _partial_autocorrelations(name: str, control: ControlGroup):
-    """`name_pacf`, (p,), of which each element has its own prior."""
-    p = control.structure.order
-    elements = []
-    for k in range(p):
-        default = ("pc.cor0", (0.5, PACF_ALPHA[min(k, len(PACF_ALPHA) - 1)]))
-        to_rho, from_rho, _ = _autoregressive_map(None)
-        elements.append(correlation(f"{name}_pacf{k + 1}", to_rho, from_rho, control, default))
-    return pm.Deterministic(f"{name}_pacf", pt.stack(elements))

@@ -9,11 +9,12 @@ import pymc as pm
 
 from pymc_inla.effects.conditioned_normal import Structure, conditioned_normal
 from pymc_inla.effects.constraints import constraint_rows
-from pymc_inla.effects.control_group import group_parameters, read_control_group
+from pymc_inla.effects.control_group import read_control_group
+from pymc_inla.effects.group_parameters import group_parameters
 from pymc_inla.effects.groups import Independent
 from pymc_inla.effects.levels import EffectInfo, is_number, read_values
-from pymc_inla.effects.precision import make_precision
 from pymc_inla.errors import InvalidDataError, InvalidOptionError
+from pymc_inla.priors.parse import make_precision, refuse_improper
 
 DEFAULT_PRIOR = ("loggamma", (1, 5e-5))
 
@@ -86,6 +87,8 @@ def IID(
     model = pm.modelcontext(None)
     nrep, ngroup = _count(name, "nrep", nrep), _count(name, "ngroup", ngroup)
     _check_scalars(name, initial, fixed, diagonal)
+    if not fixed:
+        refuse_improper(name, prior)
     if control_group is not None and ngroup == 1:
         raise InvalidOptionError(f"{name}: control_group needs groups, and ngroup is 1. Give ngroup=, or leave it out.")
     leading = [("replicate", nrep)] * (nrep > 1) + [("group", ngroup)] * (ngroup > 1)

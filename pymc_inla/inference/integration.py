@@ -49,6 +49,7 @@ def integrate_theta(
     *,
     method: str = "auto",
     max_points: int = 400,
+    names: tuple[str, ...] | None = None,
 ) -> ThetaIntegral:
     """Integrate over theta around a mode found before.
 
@@ -61,6 +62,8 @@ def integrate_theta(
         "auto" is "grid" for at most two hyperparameters and "importance" above.
     max_points : int
         Bound on the number of design points.
+    names : tuple of str, optional
+        Of the elements of theta, for messages.
 
     Raises
     ------
@@ -80,10 +83,10 @@ def integrate_theta(
     if method == "importance":
         modes = find_other_modes(posterior, mode, lower, upper) if d >= 2 else [mode]
         return integrate_importance(posterior, modes, lower, upper, max_points=max_points)
-    return _grid(posterior, mode, lower, upper, max_points)
+    return _grid(posterior, mode, lower, upper, max_points, names or tuple(f"theta[{j}]" for j in range(d)))
 
 
-def _grid(posterior, mode, lower, upper, max_points) -> ThetaIntegral:
+def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
     d = len(mode.theta_star)
     nodes = Nodes(posterior, mode, lower, upper)
     posterior.collect_moments = True  # every node of a grid is a design point
@@ -109,25 +112,26 @@ def _grid(posterior, mode, lower, upper, max_points) -> ThetaIntegral:
         "grid", mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, messages=tuple(messages)
     )
     if not decayed:
-        _check_proper(nodes, lower, upper)
+        _check_proper(nodes, lower, upper, names)
     return result
 
 
-def _check_proper(nodes: Nodes, lower, upper) -> None:
+def _check_proper(nodes: Nodes, lower, upper, names) -> None:
     """A density that is flat at the bound of the numerical range has no finite integral."""
     f, z = nodes.values, nodes.points
     theta = nodes.mode.to_theta(z)
     for j in range(z.shape[1]):
-        for end, edge, name in (
+        for end, edge, side in (
             (np.argmax(theta[:, j]), upper[j], "upper"),
             (np.argmin(theta[:, j]), lower[j], "lower"),
         ):
             at_edge = np.isfinite(edge) and abs(theta[end, j] - edge) < 0.5
             if at_edge and f[end] > f.max() - 3.0:
                 raise ImproperPosteriorError(
-                    f"the posterior density of hyperparameter {j} (unconstrained scale) does not decay towards its "
-                    f"{name} bound {edge:g}: at the bound it is {np.exp(f[end] - f.max()):.2g} of its maximum. The "
-                    "posterior is improper or nearly so; give this hyperparameter a proper prior with lighter tails."
+                    f"{names[j]}: the posterior density of this hyperparameter does not decay towards the {side} end "
+                    f"of the range that is searched, {edge:g} on its unconstrained scale: there it is "
+                    f"{np.exp(f[end] - f.max()):.2g} of its maximum. The posterior is improper or nearly so; give this "
+                    "hyperparameter a proper prior with lighter tails."
                 )
 
 

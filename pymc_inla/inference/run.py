@@ -93,9 +93,8 @@ def run_inference(
 
     clock.stage("integration", 0.2)
     size = functions.n_x + functions.n_eta
-    integral = integrate_theta(
-        posterior, mode, lower, upper, method=integration, max_points=design_budget(functions.n_theta, size)
-    )
+    budget, names = design_budget(functions.n_theta, size), functions.theta_names
+    integral = integrate_theta(posterior, mode, lower, upper, method=integration, max_points=budget, names=names)
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
 
     clock.stage("marginals", 0.6)

@@ -85,9 +85,9 @@ GROUPS = [
     ({"model": "ar1", "hyper": {"initial": "a"}}, r"\['initial'\]='a'; it is one finite number"),
     ({"model": "ar1", "hyper": {"fixed": "a"}}, r"\['fixed'\]='a'; it is True or False"),
     ({"model": "ar1", "hyper": {"param": [0, 1]}}, "'param' without 'prior'"),
-    ({"model": "ar1", "hyper": {"prior": "loggamma", "param": [1, 1]}}, "is not allowed; it is .'normal'"),
-    ({"model": "ar1", "hyper": {"prior": "normal", "param": [0, -1]}}, "precision > 0"),
-    ({"model": "ar1", "hyper": {"prior": "pc.cor0", "param": [0.5, 1.5]}}, "0 < u, alpha < 1"),
+    ({"model": "ar1", "hyper": {"prior": "loggamma", "param": [1, 1]}}, "is not allowed; it is .'pc.cor0'"),
+    ({"model": "ar1", "hyper": {"prior": "normal", "param": [0, -1]}}, "Prior normal: precision = -1; it is positive"),
+    ({"model": "ar1", "hyper": {"prior": "pc.cor0", "param": [0.5, 1.5]}}, "alpha = 1.5; it is a probability"),
 ]
 
 
