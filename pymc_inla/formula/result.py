@@ -284,4 +284,3 @@ class Result:
 def internal_label(label: str) -> str:
     """R-INLA's label of the internal scale."""
     return "Log p" + label[1:] if label.startswith(("Precision", "precision")) else label
-

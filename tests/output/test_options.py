@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
+import pymc_inla as pmi
 from pymc_inla import fit as fit_function
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.fit import choose_sizes, default_chains, posterior_names
