@@ -88,7 +88,7 @@ class Result:
     @cached_property
     def hyperpar(self) -> dict[str, HyperMarginal]:
         """Posterior of every hyperparameter by its row label."""
-        return {h.label: hyper_marginal(self.idata, self.model, h) for h in self.built.hyperparameters}
+        return {h.label: hyper_marginal(self.idata, h) for h in self.built.hyperparameters}
 
     @cached_property
     def summary_hyperpar(self) -> pd.DataFrame:

@@ -12,9 +12,6 @@ import pandas as pd
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
-from pytensor.graph.replace import graph_replace
-from pytensor.graph.traversal import ancestors
-from scipy.interpolate import CubicSpline
 
 from pymc_inla.formula.build import Reported
 from pymc_inla.output.density import GridDensity
@@ -100,13 +97,13 @@ class HyperMarginal:
     note: str
 
 
-def hyper_marginal(idata, model, reported: Reported) -> HyperMarginal:
-    """Posterior of a hyperparameter by change of variable from the one unconstrained scalar that it depends on.
+def hyper_marginal(idata, reported: Reported) -> HyperMarginal:
+    """Posterior of a hyperparameter from its deterministic marginal.
 
-    Precisions are handled as logarithms, so that a standard deviation as the variable of the model gives the same
-    density. Hyperparameters of several scalars are summarized from the draws.
+    Positive ones are handled as logarithms, so that a standard deviation as the variable of the model gives the same
+    density. What depends on several hyperparameters is summarized from the draws.
     """
-    found = one_to_one(idata, model, reported)
+    found = stored_density(idata, reported)
     if found is None:
         draws = np.ravel(idata["posterior"][reported.variable].values).astype(float)
         internal = draw_density(np.log(draws) if reported.positive else draws, reported.label)
@@ -128,38 +125,16 @@ def hyper_marginal(idata, model, reported: Reported) -> HyperMarginal:
     return HyperMarginal(tuple(map(float, row)), density, internal, source, moment_note(reported, order))
 
 
-def one_to_one(idata, model, reported: Reported) -> GridDensity | None:
+def stored_density(idata, reported: Reported) -> GridDensity | None:
     """Density of the hyperparameter, of its logarithm if positive.
 
-    None when it is a vector, depends on several random variables, or its source has no stored density.
+    None when it is a vector or depends on several hyperparameters.
     """
-    variable = model[reported.variable]
-    if variable.type.ndim:
-        return None
-    free = set(model.free_RVs)
-    sources = [v for v in ancestors([variable]) if v in free] if variable not in free else [variable]
-    if len(sources) != 1 or sources[0].type.ndim:
-        return None
-    source = sources[0]
-    value = model.rvs_to_values[source]
-    group = "inla/unconstrained_densities"
-    if not has_variable(idata, group, value.name):
-        return None
-    v, density = idata[group][value.name].transpose("density_axis", "point").values
-    transform = model.rvs_to_transforms.get(source)
-    natural = value if transform is None else transform.backward(value, *source.owner.inputs)
-    expression = graph_replace(variable, {source: natural}, strict=False) if variable is not source else natural
-    if reported.positive:
-        expression = pt.log(expression)
-    function = pytensor.function([value], expression, mode=INTERPRETED, on_unused_input="ignore")
-    w = np.array([float(function(point)) for point in v])
-    inside = np.isfinite(w)
-    v, w, density = v[inside], w[inside], density[inside]
-    slope = np.abs(CubicSpline(v, w).derivative()(v))
-    if w[-1] < w[0]:
-        w, density, slope = w[::-1], density[::-1], slope[::-1]
-    moving = slope > 0
-    return GridDensity(w[moving], density[moving] / slope[moving], reported.label)
+    for group in ("inla/hyperparameter_densities", "inla/derived_densities"):
+        if has_variable(idata, group, reported.variable) and idata[group][reported.variable].ndim == 2:
+            x, density = idata[group][reported.variable].transpose("density_axis", "point").values
+            return GridDensity(np.log(x), density * x, reported.label) if reported.positive else GridDensity(x, density)
+    return None
 
 
 def existing_moments(reported: Reported) -> int:

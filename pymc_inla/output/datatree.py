@@ -6,6 +6,8 @@
     inla/latent_densities               per latent variable: abscissae and density (`density_axis`, `point`)
     inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model
     inla/hyperparameter_densities
+    inla/derived_marginals              the same of scalars that are monotone functions of one hyperparameter
+    inla/derived_densities
     inla/unconstrained_marginals        the same of theta, named as PyMC names the unconstrained values
     inla/unconstrained_densities
     inla/integration                    points, weights, log density and status of the nodes of the integral over theta
@@ -30,6 +32,7 @@ from pymc_inla.lgm import Criteria, INLAResult, Integration, LatentGaussianModel
 from pymc_inla.output.marginals import (
     STATISTICS,
     NamedMarginals,
+    derived_marginals,
     latent_marginals,
     natural_marginals,
     unconstrained_marginals,
@@ -113,6 +116,7 @@ def to_datatree(
     natural = natural_marginals(lgm, result.theta_marginals, evaluate, natural_draws)
     groups |= writer.marginals("inla/latent", latent_marginals(lgm, result.latent_marginals))
     groups |= writer.marginals("inla/hyperparameter", natural)
+    groups |= writer.marginals("inla/derived", derived_marginals(lgm, result.theta_marginals, evaluate))
     groups |= writer.marginals("inla/unconstrained", unconstrained_marginals(lgm, result.theta_marginals))
     groups["inla/integration"] = writer.integration(result.integration, result.theta_star, result.theta_covariance)
     if result.criteria is not None:
