@@ -2,7 +2,9 @@
 
 The nodes live in standardized coordinates z, theta = theta* + V Lambda^(1/2) z, and spread from every mode to where the
 density has fallen to about 1e-7 of its maximum; steps widen in long tails and plateaus. The log density between them is
-interpolated. Leave-one-out errors, weighted with the mass around each node, say where a further node is worth its cost.
+interpolated. Leave-one-out errors, weighted with the mass around each node and with its part in the variances of the
+latents, say where a further node is worth its cost: where the posterior of a precision has its mass high up, a lower
+tail of a percent may hold most of the variance of the effect.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ DEPTH = {1: 17.0, 2: 13.0, 3: 11.0}
 """Log units below the maximum at which the grid ends, by dimension (4e-8, 2e-6, 2e-5)."""
 STEP = {1: 1.25, 2: 1.5, 3: 1.5}
 SCORE_TOLERANCE = 4e-3
-"""Refine while mass times leave-one-out error of a node exceeds this. The error with the node present is at least
-16 times smaller (fourth-order interpolation, half the spacing)."""
+"""Refine while mass (or share of a latent variance) times leave-one-out error of a node exceeds this. The error with
+the node present is at least 16 times smaller (fourth-order interpolation, half the spacing)."""
+SAMPLED_LATENTS = 2000
+"""Latents, evenly spaced in x, whose variances are looked at."""
 
 
 @dataclass
@@ -61,6 +65,23 @@ class Nodes:
         predicted = emulator.predict(emulator.coefficients(f), np.array(self.failed))
         return int(np.sum(predicted > f.max() - 7.0))
 
+    def largest_share(self, mass: np.ndarray) -> np.ndarray:
+        """(K,) mass of each node or, where that is more, its largest share of the variance of a latent.
+
+        Parameters
+        ----------
+        mass : array (K,)
+            Posterior mass of the nodes, up to a factor.
+        """
+        p = mass / mass.sum()
+        moments = [self.posterior.moments(e.theta) for e in self.evaluations]
+        every = slice(None, None, max(1, -(-len(moments[0].mean) // SAMPLED_LATENTS)))
+        mean, sd = np.array([m.mean[every] for m in moments]), np.array([m.sd[every] for m in moments])
+        square = sd**2 + (mean - p @ mean) ** 2
+        variance = p @ square
+        shares = mass[:, None] * square / np.where(variance > 0, variance, 1.0)
+        return np.maximum(mass, shares.max(axis=1, initial=0.0))
+
     @property
     def points(self) -> np.ndarray:
         return np.array(self.z)
@@ -84,9 +105,9 @@ def build_line(nodes: Nodes, max_points: int) -> bool:
         decayed &= ended
     # A second mode above the first one moves the level at which the tails end.
     while len(nodes.z) < max_points:
-        z, f, order = nodes.points[:, 0], nodes.values, np.argsort(nodes.points[:, 0])
-        z, f = z[order], f[order]
-        score = line_scores(z, f)
+        order = np.argsort(nodes.points[:, 0])
+        z = nodes.points[order, 0]
+        score = line_scores(nodes)[order]
         if score.max() < SCORE_TOLERANCE:
             break
         worst = np.flatnonzero(score >= max(SCORE_TOLERANCE, 0.2 * score.max()))
@@ -139,19 +160,23 @@ def _bound(nodes: Nodes, sign: float) -> float:
     return float((bound - nodes.mode.theta_star[0]) / nodes.mode.root[0, 0]) * (1 - 1e-12)
 
 
-def line_scores(z: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """Mass around each node times its leave-one-out error, for increasing z."""
+def line_scores(nodes: Nodes) -> np.ndarray:
+    """Share of each node times its leave-one-out error, in the order of the nodes."""
+    order = np.argsort(nodes.points[:, 0])
+    z, f = nodes.points[order, 0], nodes.values[order]
+    if len(z) < 5:
+        return np.full(len(z), np.inf)
     width = np.gradient(z)
     density = np.exp(f - f.max())
     # The mass next to a node can exceed its own density times width where the density rises steeply.
     raised = density.copy()
     raised[1:] = np.maximum(raised[1:], np.sqrt(density[1:] * density[:-1]))
     raised[:-1] = np.maximum(raised[:-1], np.sqrt(density[1:] * density[:-1]))
-    mass = raised * width / np.sum(density * width)
-    if len(z) < 5:
-        return np.full(len(z), np.inf)
-    error = Emulator.at(z[:, None]).leave_one_out(f)
-    return mass * np.minimum(np.abs(error), 1.0)
+    mass = np.empty(len(z))
+    mass[order] = raised * width / np.sum(density * width)
+    error = np.empty(len(z))
+    error[order] = Emulator.at(z[:, None]).leave_one_out(f)
+    return nodes.largest_share(mass) * np.minimum(np.abs(error), 1.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -278,7 +303,7 @@ def _refine_lattice(nodes, lattice, values, evaluate, unit, max_points) -> None:
 
 
 def lattice_scores(nodes: Nodes) -> np.ndarray:
-    """Mass around each node (density times volume to its nearest neighbors) times its leave-one-out error."""
+    """Share of each node (mass: density times volume to its nearest neighbors) times its leave-one-out error."""
     z, f = nodes.points, nodes.values
     d = z.shape[1]
     distance = np.sqrt(((z[:, None] - z[None]) ** 2).sum(-1))
@@ -286,4 +311,4 @@ def lattice_scores(nodes: Nodes) -> np.ndarray:
     volume = np.sort(distance, axis=1)[:, : 2 * d].mean(1) ** d
     mass = np.exp(f - f.max()) * volume
     error = Emulator.at(z).leave_one_out(f)
-    return mass / mass.sum() * np.minimum(np.abs(error), 1.0)
+    return nodes.largest_share(mass / mass.sum()) * np.minimum(np.abs(error), 1.0)

@@ -26,6 +26,16 @@ EtaMoments = Moments
 
 
 @dataclass(frozen=True)
+class Cavities:
+    """Moments of p~(eta_r | y without its own observation, theta), each (n_eta,)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    """Infinite where nothing but the own observation determines eta_r"""
+    skewness: np.ndarray
+
+
+@dataclass(frozen=True)
 class Sample:
     """Draws of x from p~(x | theta, y) with what importance sampling needs."""
 
@@ -56,6 +66,9 @@ class InnerPoint(Protocol):
 
     def eta_moments(self) -> EtaMoments:
         """Moments of p~(eta_r | theta, y)."""
+
+    def cavities(self) -> Cavities:
+        """p~(eta_r | theta, y without the observation of r), where every observation has one linear predictor."""
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws of x given theta; without `densities`, which cost a pass over the data per draw, log_q and log_joint

@@ -35,6 +35,8 @@ class ThetaIntegral:
     """(F,) weights of the finer mixture of latent marginals, or None: the nodes themselves"""
     fine_matrix: np.ndarray | None = None
     """(F, K) interpolates conditional moments from the nodes to the finer mixture"""
+    fine_slopes: np.ndarray | None = None
+    """(d, F, K) change of the interpolant over one sd of z_j within the surroundings that each component stands for"""
     k_hat: float = np.nan
     """Pareto shape of the importance ratios of theta, where there are any"""
     messages: tuple[str, ...] = ()
@@ -122,7 +124,7 @@ def integrate_grid(
     covariance_z = ((grid.z - mean_z) * mass[:, None]).T @ (grid.z - mean_z)
     weights = _linear_weights(nodes_z, grid, mass) if d == 1 else np.bincount(grid.nearest, mass, len(f))
     weights = calibrate_weights(nodes_z, weights, mean_z, covariance_z)
-    fine_z, fine_weights = _aggregate(grid, mass, covariance_z)
+    fine_z, fine_weights, fine_spread = _aggregate(grid, mass, covariance_z)
     change, ml_change = _refinement_change(mode, emulator, f, grid, inside, density, log_sum)
     return ThetaIntegral(
         method=method,
@@ -136,6 +138,7 @@ def integrate_grid(
         outer_change=float(change),
         fine_weights=fine_weights,
         fine_matrix=emulator.matrix(fine_z),
+        fine_slopes=_slopes(emulator, fine_z, fine_spread),
         messages=messages,
     )
 
@@ -160,8 +163,9 @@ def _linear_weights(nodes_z, grid: FineGrid, mass) -> np.ndarray:
     return out
 
 
-def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centers of mass of boxes of a fraction of a posterior sd: nodes of the finer mixture of latent marginals."""
+def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes of a fraction of a posterior sd: their centers of mass (F, d), masses (F,) and the sd of z within them
+    (F, d). They are the components of the finer mixture of latent marginals."""
     d = grid.z.shape[1]
     width = {1: 0.2, 2: 0.5, 3: 0.8}[d] * np.sqrt(np.diag(covariance)) + 1e-300
     box = np.floor(grid.z / width).astype(np.int64)
@@ -169,8 +173,16 @@ def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tupl
     index = index.reshape(-1)
     weights = np.bincount(index, mass)
     keep = weights > 1e-9
-    z = np.column_stack([np.bincount(index, mass * grid.z[:, j]) for j in range(d)])[keep] / weights[keep, None]
-    return z, weights[keep] / weights[keep].sum()
+    total = np.where(weights > 0, weights, 1.0)[:, None]
+    z = np.column_stack([np.bincount(index, mass * column) for column in grid.z.T]) / total
+    squares = np.column_stack([np.bincount(index, mass * column**2) for column in (grid.z - z[index]).T]) / total
+    return z[keep], weights[keep] / weights[keep].sum(), np.sqrt(squares[keep])
+
+
+def _slopes(emulator: Emulator, z: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """(d, F, K) half the difference of the interpolant between z + spread_j e_j and z - spread_j e_j."""
+    steps = [spread * axis for axis in np.eye(z.shape[1])]
+    return np.array([0.5 * (emulator.matrix(z + step) - emulator.matrix(z - step)) for step in steps])
 
 
 def _refinement_change(mode, emulator: Emulator, f, grid, inside, density, log_sum) -> tuple[float, float]:

@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.gauss_hermite import gauss_hermite
-from pymc_inla.inference.inner import Moments, Sample
+from pymc_inla.inference.inner import Cavities, Moments, Sample
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import Conditional, LocalIntegral, integrate_local
 from pymc_inla.inference.quadrature_adjoint import Adjoint
@@ -74,6 +75,13 @@ class QuadraturePoint:
         from pymc_inla.inference.quadrature_moments import predictor_moments
 
         return predictor_moments(self)
+
+    def cavities(self) -> Cavities:
+        """Gaussians that give the posterior means and variances of the predictors back with their likelihoods."""
+        f, posterior = self.approximation.functions, self.eta_moments()
+        gradient, W = self.integral.likelihood_gradient, self.integral.W[: f.n_eta]
+        start = remove_own(posterior.mean, posterior.sd**2, gradient, np.maximum(W, 0.0))
+        return match(f, self.theta, posterior, start)
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws of x given theta. See `pymc_inla.inference.quadrature_draws`."""

@@ -180,6 +180,7 @@ def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marg
         integral.weights,
         fine_weights=integral.fine_weights,
         fine_matrix=integral.fine_matrix,
+        fine_slopes=integral.fine_slopes,
     )
 
 

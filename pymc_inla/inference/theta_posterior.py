@@ -161,8 +161,10 @@ class ThetaPosterior:
 
     def moments(self, theta: np.ndarray):
         """Moments of x at theta, as collected or from the point."""
-        collected = self._moments.get(np.ascontiguousarray(theta, dtype=float).tobytes())
-        return self.point(theta).moments() if collected is None else collected
+        key = np.ascontiguousarray(theta, dtype=float).tobytes()
+        if key not in self._moments:
+            self._moments[key] = self.point(theta).moments()
+        return self._moments[key]
 
     def point(self, theta: np.ndarray):
         """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
