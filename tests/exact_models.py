@@ -98,5 +98,5 @@ CASES = {
 }
 """Name to a function that makes the Problem."""
 
-FAST = [name for name in CASES if name not in ("ohio", "respiratory", "binary_triples_nested")]
+FAST = [name for name in CASES if name != "ohio"]
 """Those that are fitted in the test suite."""

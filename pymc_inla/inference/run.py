@@ -199,7 +199,7 @@ def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, 
     if choice.change is not None:
         return choice.change
     if choice.finer is not None:
-        return compare(posterior, choice.finer, mode, lower, upper, choice.finer_name)
+        return compare(posterior, ThetaPosterior(choice.finer), mode, lower, upper, choice.finer_name)
     m = 200
     if (functions.n_x + functions.n_eta) * m > 5e6:
         return InnerChange.unknown("importance ratios (too large)")

@@ -102,7 +102,8 @@ def choose_inner(
         reason = f"quadrature does not fit this model: {obstacle}"
         return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
     if strategy == "auto":
-        change = compare(posterior, inner, mode, lower, upper, f"quadrature with {inner.k} nodes")
+        how = f"quadrature with {inner.k} nodes"
+        change = compare(posterior, ThetaPosterior(inner), mode, lower, upper, how)
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -128,9 +129,10 @@ def _local_quadrature(functions: LGMFunctions):
         return None, str(error)
 
 
-def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
-    """What replacing the inner approximation of `posterior` by `inner` would change in theta."""
-    other = ThetaPosterior(inner)
+def compare(
+    posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str
+) -> InnerChange:
+    """What replacing the inner approximation of `posterior` by that of `other` would change in theta."""
     other.center = posterior.center
 
     def correction(theta: np.ndarray) -> float:
@@ -142,27 +144,30 @@ def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how
 def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
     """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
 
+    With too few nodes the mode is not worth a search: nodes are first refined around the mode that is known.
+
     Returns
     -------
     (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
     """
-    center = posterior.center
+    current = ThetaPosterior(inner, posterior.bytes_per_point)
+    current.center, searched = posterior.center, False
     while True:
-        current = ThetaPosterior(inner, posterior.bytes_per_point)
-        current.center = center
-        mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
-        center = current.center
         k = min(2 * inner.k + 1, MAX_K)
-        finer = inner.with_k(k)
+        finer = ThetaPosterior(inner.with_k(k), posterior.bytes_per_point)
         change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
         stable = change.shift < tolerance and change.sd < tolerance
-        if stable:
+        if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
             return inner, current, mode, change, reason
-        if k == MAX_K:
-            reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
-            return inner, current, mode, change, reason
-        inner = finer
+        if searched and inner.k == MAX_K:
+            reason = f"{inner.k} nodes, the largest rule; fewer would move a hyperparameter by {previous.shift:.2f} sd"
+            return inner, current, mode, previous, reason
+        if stable or inner.k == MAX_K:
+            mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
+            searched = True
+            continue
+        inner, current, previous, searched = finer.inner, finer, change, False
 
 
 def bytes_per_point(functions: LGMFunctions) -> float:

@@ -175,8 +175,8 @@ def test_draws_are_exact(groups, fitted):
     for g in (0, 5, 11):
         values = np.sort(fitted.draws_x[:, g])[::40]
         cdf = np.array([weight @ stats.norm.cdf((v - mean[g]) / sd) for v in values])
-        # 4000 draws: 1.63 / sqrt(4000) = 0.026 is the 1 % point of the Kolmogorov distance
-        assert np.max(np.abs(cdf - np.arange(0, 4000, 40) / 4000)) < 0.026
+        # 4000 draws: 1.79 / sqrt(4000) = 0.0283 is the 1 % point of the largest of three Kolmogorov distances
+        assert np.max(np.abs(cdf - np.arange(0, 4000, 40) / 4000)) < 0.0283
     theta_cdf = np.interp(np.sort(fitted.draws_theta[:, 0]), theta, np.cumsum(weight))
     assert np.max(np.abs(theta_cdf - (np.arange(4000) + 0.5) / 4000)) < 0.01
 
