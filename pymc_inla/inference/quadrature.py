@@ -21,7 +21,9 @@ from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
-MAX_ITERATIONS = 60
+MAX_ITERATIONS = 30
+MAX_K = {1: 47, 2: 23, 3: 11}
+"""Most nodes per dimension, by the dimension of the local blocks"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
 
@@ -105,12 +107,28 @@ class QuadratureInner:
             object.__setattr__(self, "blocks", LocalBlocks(self.functions, self.partition))
         gauss_hermite(self.k, self.blocks.b)
 
+    @property
+    def max_k(self) -> int:
+        """Most nodes per dimension that refinement may ask for"""
+        return MAX_K[self.blocks.b]
+
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""
         return replace(self, k=k)
 
     def evaluate(self, theta, start=None, *, gradient: bool = True) -> QuadraturePoint:
-        """Integrate x out at theta, warm-started from `start.x_star`."""
+        """Integrate x out at theta, warm-started from `start.x_star`.
+
+        Nodes that are enough around the mode of theta can be too few where the local latents vary much more: where the
+        search of x_S fails, twice as many are taken.
+        """
+        point = self._evaluate(theta, start, gradient)
+        if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
+            return point
+        finer = self.with_k(min(2 * self.k + 1, self.max_k)).evaluate(theta, start, gradient=gradient)
+        return replace(finer, n_newton=finer.n_newton + point.n_newton, n_passes=finer.n_passes + point.n_passes)
+
+    def _evaluate(self, theta, start, gradient: bool) -> QuadraturePoint:
         theta = np.asarray(theta, float)
         f, B = self.functions, self.blocks
         log_prior, log_prior_gradient = f.log_prior_theta(theta)
@@ -125,7 +143,9 @@ class QuadratureInner:
         if search.factor is None:
             x_star = x if integral is None else integral.x
             none = np.full(f.n_theta, np.nan) if gradient else None
-            return QuadraturePoint(self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes)
+            return QuadraturePoint(
+                self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes, log_prior
+            )
         n_free = B.Z.shape[1]
         log_det = 2.0 * float(np.sum(np.log(np.diag(search.factor[0]))))
         value = integral.value + log_prior + 0.5 * (n_free * np.log(2 * np.pi) - log_det)

@@ -17,8 +17,8 @@ from pymc_inla.linalg import build_system, choose_local
 
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
 
-FIRST_K, MAX_K = 5, 47
-"""Nodes per local latent: 5, 11, 23, 47 are tried."""
+FIRST_K = 5
+"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
@@ -111,7 +111,7 @@ def choose_inner(
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
     inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
-    finer = inner.with_k(min(2 * inner.k + 1, MAX_K))
+    finer = inner.with_k(min(2 * inner.k + 1, inner.max_k))
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
 
@@ -129,9 +129,7 @@ def _local_quadrature(functions: LGMFunctions):
         return None, str(error)
 
 
-def compare(
-    posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str
-) -> InnerChange:
+def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
     """What replacing the inner approximation of `posterior` by that of `other` would change in theta."""
     other.center = posterior.center
 
@@ -153,17 +151,17 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, to
     current = ThetaPosterior(inner, posterior.bytes_per_point)
     current.center, searched = posterior.center, False
     while True:
-        k = min(2 * inner.k + 1, MAX_K)
+        k = min(2 * inner.k + 1, inner.max_k)
         finer = ThetaPosterior(inner.with_k(k), posterior.bytes_per_point)
         change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
         stable = change.shift < tolerance and change.sd < tolerance
         if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
             return inner, current, mode, change, reason
-        if searched and inner.k == MAX_K:
+        if searched and inner.k == inner.max_k:
             reason = f"{inner.k} nodes, the largest rule; fewer would move a hyperparameter by {previous.shift:.2f} sd"
             return inner, current, mode, previous, reason
-        if stable or inner.k == MAX_K:
+        if stable or inner.k == inner.max_k:
             mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
             searched = True
             continue
