@@ -1,10 +1,10 @@
 """theta*, the mode of log p~(theta | y), and its local scale.
 
-Damped BFGS with the analytic gradient, for a zero of the gradient. The gradient of a quadrature approximation is that of
-the integral and not of the rule, so that value and gradient disagree by the error of the rule: a step is also accepted
-when it shrinks the gradient, and only the gradient says where the mode is. The mode centers and scales the design of the
-integral over theta; it is found far more precisely than that needs, so that equal models written in different ways get
-equal designs. The Hessian at the mode comes from central differences of the gradient.
+Damped BFGS with the analytic gradient, for a zero of the gradient. The gradient of a quadrature approximation is that
+of the integral and not of the rule, so that value and gradient disagree by the error of the rule: a step is also
+accepted when it shrinks the gradient, and only the gradient says where the mode is. The mode centers and scales the
+design of the integral over theta; it is found far more precisely than that needs, so that equal models written in
+different ways get equal designs. The Hessian at the mode comes from central differences of the gradient.
 """
 
 from __future__ import annotations

@@ -112,6 +112,11 @@ class QuadratureInner:
         """Most nodes per dimension that refinement may ask for"""
         return MAX_K[self.blocks.b]
 
+    def finer(self) -> "QuadratureInner":
+        """About twice as many nodes per dimension, as long as that is not far too many together."""
+        twice = 2 * self.k + 1
+        return self.with_k(twice if twice**self.blocks.b <= 5000 else self.k + 6)
+
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""
         return replace(self, k=k)
@@ -125,7 +130,7 @@ class QuadratureInner:
         point = self._evaluate(theta, start, gradient)
         if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
             return point
-        finer = self.with_k(min(2 * self.k + 1, self.max_k)).evaluate(theta, start, gradient=gradient)
+        finer = self.finer().evaluate(theta, start, gradient=gradient)
         return replace(finer, n_newton=finer.n_newton + point.n_newton, n_passes=finer.n_passes + point.n_passes)
 
     def _evaluate(self, theta, start, gradient: bool) -> QuadraturePoint:

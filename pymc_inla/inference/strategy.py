@@ -111,7 +111,7 @@ def choose_inner(
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
     inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
-    finer = inner.with_k(min(2 * inner.k + 1, inner.max_k))
+    finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
 
@@ -151,21 +151,21 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, to
     current = ThetaPosterior(inner, posterior.bytes_per_point)
     current.center, searched = posterior.center, False
     while True:
-        k = min(2 * inner.k + 1, inner.max_k)
-        finer = ThetaPosterior(inner.with_k(k), posterior.bytes_per_point)
+        finer = ThetaPosterior(inner.finer(), posterior.bytes_per_point)
+        k = finer.inner.k
         change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
         stable = change.shift < tolerance and change.sd < tolerance
         if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
             return inner, current, mode, change, reason
-        if searched and inner.k == inner.max_k:
-            reason = f"{inner.k} nodes, the largest rule; fewer would move a hyperparameter by {previous.shift:.2f} sd"
-            return inner, current, mode, previous, reason
-        if stable or inner.k == inner.max_k:
+        if searched and inner.k >= inner.max_k:
+            reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
+            return inner, current, mode, change, reason
+        if stable or inner.k >= inner.max_k:
             mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
             searched = True
             continue
-        inner, current, previous, searched = finer.inner, finer, change, False
+        inner, current, searched = finer.inner, finer, False
 
 
 def bytes_per_point(functions: LGMFunctions) -> float:
