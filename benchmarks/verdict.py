@@ -4,8 +4,9 @@
 
 Data are simulated over a grid of families, group sizes, numbers of groups and sigma; `tests/exact.py` gives the exact
 means and standard deviations of b, sigma and every group effect. A fit is *off* when one mean differs by more than
-0.1 posterior sd or one sd by more than 10 %, in the draws or in the summary from deterministic marginals; it is *flagged* when the
-verdict is not "good". Printed: one line per fit, then the confusion table. About a quarter of an hour on one core.
+0.1 posterior sd or one sd by more than 10 %, in the draws or in the summary from deterministic marginals; it is
+*flagged* when the verdict is not "good". Printed: one line per fit, then the confusion table. A quarter of an hour on
+one core with --every 3.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from pymc_inla.errors import ReliabilityWarning
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
 
-import exact  # noqa: E402
-import exact_models  # noqa: E402
+import exact
+import exact_models
 
 SHAPES = ((1, 100), (2, 40), (2, 1000), (3, 200), (5, 20), (10, 5), (20, 50), (100, 8))
 """(size of a group, number of groups)"""

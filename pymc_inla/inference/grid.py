@@ -56,10 +56,9 @@ class Nodes:
         """How many nodes have no value although the density there, extrapolated, is not negligible."""
         if not self.failed:
             return 0
-        emulator = Emulator.at(self.points)
-        f = self.values
-        predicted = emulator.predict(emulator.coefficients(f), np.array(self.failed))
-        return int(np.sum(predicted > f.max() - 7.0))
+        emulator, failed = Emulator.at(self.points), np.array(self.failed)
+        predicted = emulator.predict(emulator.coefficients(self.smooth), failed) + self.rough_at(failed)
+        return int(np.sum(predicted > self.values.max() - 7.0))
 
     @property
     def points(self) -> np.ndarray:
@@ -68,6 +67,15 @@ class Nodes:
     @property
     def values(self) -> np.ndarray:
         return np.array([e.log_posterior for e in self.evaluations])
+
+    def rough_at(self, z: np.ndarray) -> np.ndarray:
+        """The part of the log density that is known and not interpolated, at the rows of z."""
+        return self.posterior.rough_at(self.mode.to_theta(z))
+
+    @property
+    def smooth(self) -> np.ndarray:
+        """Values without that part."""
+        return self.values - self.rough_at(self.points)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,9 +92,9 @@ def build_line(nodes: Nodes, max_points: int) -> bool:
         decayed &= ended
     # A second mode above the first one moves the level at which the tails end.
     while len(nodes.z) < max_points:
-        z, f, order = nodes.points[:, 0], nodes.values, np.argsort(nodes.points[:, 0])
-        z, f = z[order], f[order]
-        score = line_scores(z, f)
+        order = np.argsort(nodes.points[:, 0])
+        z = nodes.points[order, 0]
+        score = line_scores(z, nodes.values[order], nodes.smooth[order])
         if score.max() < SCORE_TOLERANCE:
             break
         worst = np.flatnonzero(score >= max(SCORE_TOLERANCE, 0.2 * score.max()))
@@ -139,8 +147,8 @@ def _bound(nodes: Nodes, sign: float) -> float:
     return float((bound - nodes.mode.theta_star[0]) / nodes.mode.root[0, 0]) * (1 - 1e-12)
 
 
-def line_scores(z: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """Mass around each node times its leave-one-out error, for increasing z."""
+def line_scores(z: np.ndarray, f: np.ndarray, smooth: np.ndarray) -> np.ndarray:
+    """Mass around each node times the leave-one-out error of what is interpolated, for increasing z."""
     width = np.gradient(z)
     density = np.exp(f - f.max())
     # The mass next to a node can exceed its own density times width where the density rises steeply.
@@ -150,7 +158,7 @@ def line_scores(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     mass = raised * width / np.sum(density * width)
     if len(z) < 5:
         return np.full(len(z), np.inf)
-    error = Emulator.at(z[:, None]).leave_one_out(f)
+    error = Emulator.at(z[:, None]).leave_one_out(smooth)
     return mass * np.minimum(np.abs(error), 1.0)
 
 
@@ -242,10 +250,10 @@ def _fit_lattice(nodes: Nodes, d: int) -> Lattice:
 def _predict(nodes: Nodes, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predicted log density at z, and whether the prediction can be trusted to say that the density is small there."""
     emulator = Emulator.at(nodes.points)
-    f = nodes.values
-    predicted = emulator.predict(emulator.coefficients(f), z)
+    f, smooth = nodes.values, nodes.smooth
+    predicted = emulator.predict(emulator.coefficients(smooth), z) + nodes.rough_at(z)
     nearest = np.argmin(((z[:, None, :] - nodes.points[None, :, :]) ** 2).sum(-1), axis=1)
-    error = np.abs(emulator.leave_one_out(f))[nearest]
+    error = np.abs(emulator.leave_one_out(smooth))[nearest]
     # Half of the predicted fall from the neighbor must exceed the error made at the neighbor.
     fall = f[nearest] - predicted
     return predicted, 0.5 * fall > error
@@ -285,5 +293,5 @@ def lattice_scores(nodes: Nodes) -> np.ndarray:
     np.fill_diagonal(distance, np.inf)
     volume = np.sort(distance, axis=1)[:, : 2 * d].mean(1) ** d
     mass = np.exp(f - f.max()) * volume
-    error = Emulator.at(z).leave_one_out(f)
+    error = Emulator.at(z).leave_one_out(nodes.smooth)
     return mass / mass.sum() * np.minimum(np.abs(error), 1.0)

@@ -18,8 +18,8 @@ from pymc_inla.linalg import build_system, choose_local
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
 
 FIRST_K, FIRST_K_SMALL, SMALL = 5, 11, 5_000
-"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three. Up to SMALL latents and predictors
-the first rule costs next to nothing and may as well be one whose error and inconsistent gradient are negligible."""
+"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three. Up to SMALL latents and
+predictors the first rule costs next to nothing and may as well be one of negligible error."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
 LARGE, LARGE_TOLERANCE = 300_000, 0.05

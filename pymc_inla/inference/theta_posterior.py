@@ -6,6 +6,7 @@ the mode of its nearest neighbor, and the number of evaluations is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,7 @@ class ThetaPosterior:
         self.root: np.ndarray | None = None
         self.strict = False
         self.collect_moments = False
+        self.rough: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -124,6 +126,10 @@ class ThetaPosterior:
         result = Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star, whole, moments)
         self._memory[key] = result
         return result
+
+    def rough_at(self, theta: np.ndarray) -> np.ndarray:
+        """The part of the log density that is not to be interpolated (see `kinks`), (m, d) to (m,)."""
+        return np.zeros(len(theta)) if self.rough is None else self.rough(theta)
 
     def known(self) -> list[Evaluation]:
         """All finite evaluations so far, in the order of theta (not of their evaluation)."""

@@ -108,9 +108,9 @@ class _Search:
         return self.add(first, step, count, b, self.label, *self.graph, *self.state)
 
     def _runs(self, b: int) -> list[tuple[int, int, int]]:
-        """(start, stop, number of blocks) of maximal runs. Each looks back into the run before it, up to what ended that
-        one: a fixed effect before the levels of an effect would otherwise cut them in two. Latents tied by Q and latents tied to nothing are different effects: a run ends
-        where one kind follows the other."""
+        """(start, stop, number of blocks) of maximal runs. Each looks back into the run before it, up to what ended
+        that one: a fixed effect before the levels of an effect would otherwise cut them in two. Latents tied by Q and
+        latents tied to nothing are different effects: a run ends where one kind follows the other."""
         tied = np.diff(self.Q.indptr) > 1
         edges = np.r_[0, np.flatnonzero(np.diff(tied)) + 1, self.n_x]
         runs, start = [], 0
