@@ -212,13 +212,41 @@ def _weights(log_ratio):
     return w / w.sum()
 
 
+def _mode_and_root(problem, d):
+    """Mode of the target and a root of its inverse negative Hessian, searched in coordinates of unit scale."""
+    center, root = np.zeros(d), np.eye(d)
+
+    def along(z):
+        return log_target(problem, center + np.atleast_2d(z) @ root.T)
+
+    for _ in range(4):
+        step = optimize.minimize(lambda z: -along(z)[0], np.zeros(d), method="BFGS", options={"gtol": 1e-3}).x
+        center = center + root @ step
+        scale = np.ones(d)
+        for j, axis in enumerate(np.eye(d)):
+            for _ in range(40):
+                drop = along(0 * axis)[0] - along(np.array([axis, -axis]) * scale[j]).mean()
+                if 0.2 < drop < 2.0:
+                    break
+                scale[j] *= 0.5 if drop >= 2.0 else 1.7
+        root = root * scale
+        e = np.eye(d)
+        top = along(np.zeros(d))[0]
+        H = np.empty((d, d))
+        for i in range(d):
+            for j in range(d):
+                f = along(np.array([e[i] + e[j], e[i] - e[j], e[j] - e[i], -e[i] - e[j]]) * 0.5)
+                H[i, j] = -(f[0] - f[1] - f[2] + f[3]) if i != j else -(f[0] - 2 * top + f[3])
+        values, vectors = np.linalg.eigh(0.5 * (H + H.T))
+        root = root @ vectors / np.sqrt(np.maximum(values, 0.05))
+    return center, root
+
+
 def sample_shared(problem, n=16384, pilot=1024, seed=1):
     """Weighted sample of the shared parameters: psi (n, d), weights (n,), ess, log evidence."""
     d = dimension(problem)
-    start = np.zeros(d)
-    found = optimize.minimize(lambda x: -log_target(problem, x[None])[0], start, method="BFGS", options={"gtol": 1e-3})
-    covariance = np.atleast_2d(found.hess_inv)
-    proposal = Mixture(found.x[None], np.linalg.cholesky(covariance), found.x, 2.0 * np.linalg.cholesky(covariance))
+    center, root = _mode_and_root(problem, d)
+    proposal = Mixture(center[None], root, center, 2.0 * root)
     for r in range(5):
         m = pilot if r < 4 else n
         psi = proposal.sample(m, seed + r)

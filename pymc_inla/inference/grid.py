@@ -60,10 +60,9 @@ class Nodes:
         """How many nodes have no value although the density there, extrapolated, is not negligible."""
         if not self.failed:
             return 0
-        emulator = Emulator.at(self.points)
-        f = self.values
-        predicted = emulator.predict(emulator.coefficients(f), np.array(self.failed))
-        return int(np.sum(predicted > f.max() - 7.0))
+        emulator, failed = Emulator.at(self.points), np.array(self.failed)
+        predicted = emulator.predict(emulator.coefficients(self.smooth), failed) + self.rough_at(failed)
+        return int(np.sum(predicted > self.values.max() - 7.0))
 
     def largest_share(self, mass: np.ndarray) -> np.ndarray:
         """(K,) mass of each node or, where that is more, its largest share of the variance of a latent.
@@ -89,6 +88,15 @@ class Nodes:
     @property
     def values(self) -> np.ndarray:
         return np.array([e.log_posterior for e in self.evaluations])
+
+    def rough_at(self, z: np.ndarray) -> np.ndarray:
+        """The part of the log density that is known and not interpolated, at the rows of z."""
+        return self.posterior.rough_at(self.mode.to_theta(z))
+
+    @property
+    def smooth(self) -> np.ndarray:
+        """Values without that part."""
+        return self.values - self.rough_at(self.points)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,7 +183,7 @@ def line_scores(nodes: Nodes) -> np.ndarray:
     mass = np.empty(len(z))
     mass[order] = raised * width / np.sum(density * width)
     error = np.empty(len(z))
-    error[order] = Emulator.at(z[:, None]).leave_one_out(f)
+    error[order] = Emulator.at(z[:, None]).leave_one_out(nodes.smooth[order])
     return nodes.largest_share(mass) * np.minimum(np.abs(error), 1.0)
 
 
@@ -267,10 +275,10 @@ def _fit_lattice(nodes: Nodes, d: int) -> Lattice:
 def _predict(nodes: Nodes, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predicted log density at z, and whether the prediction can be trusted to say that the density is small there."""
     emulator = Emulator.at(nodes.points)
-    f = nodes.values
-    predicted = emulator.predict(emulator.coefficients(f), z)
+    f, smooth = nodes.values, nodes.smooth
+    predicted = emulator.predict(emulator.coefficients(smooth), z) + nodes.rough_at(z)
     nearest = np.argmin(((z[:, None, :] - nodes.points[None, :, :]) ** 2).sum(-1), axis=1)
-    error = np.abs(emulator.leave_one_out(f))[nearest]
+    error = np.abs(emulator.leave_one_out(smooth))[nearest]
     # Half of the predicted fall from the neighbor must exceed the error made at the neighbor.
     fall = f[nearest] - predicted
     return predicted, 0.5 * fall > error
@@ -310,5 +318,5 @@ def lattice_scores(nodes: Nodes) -> np.ndarray:
     np.fill_diagonal(distance, np.inf)
     volume = np.sort(distance, axis=1)[:, : 2 * d].mean(1) ** d
     mass = np.exp(f - f.max()) * volume
-    error = Emulator.at(z).leave_one_out(f)
+    error = Emulator.at(z).leave_one_out(nodes.smooth)
     return nodes.largest_share(mass / mass.sum()) * np.minimum(np.abs(error), 1.0)

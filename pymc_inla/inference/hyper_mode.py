@@ -84,16 +84,27 @@ def find_theta_mode(
         only = _require_finite(posterior(theta, gradient=False))
         return ThetaMode(theta, np.zeros((0, 0)), only.log_posterior, only.status, 0)
     current = _finite_start(posterior, theta, lower, upper)
-    B, n_iterations = covariance, 0
-    for _ in range(4):
+    B, n_iterations, kinked = covariance, 0, False
+    for _ in range(8):
         current, B, status, n = _climb(posterior, current, B, lower, upper, max_iterations)
         n_iterations += n
+        if status is Status.LINE_SEARCH_FAILED:
+            best = _best_around(posterior, current, lower, upper)
+            if best is not current:
+                current, B = best, None
+                continue
+            kinked, status = True, Status.CONVERGED
         root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
         root = _within_bounds(root, lower, upper)
         # Curvature that the search did not meet on its way (a coordinate on another scale) can hide a gain.
-        if status is not Status.CONVERGED or 0.5 * np.sum((root.T @ current.gradient) ** 2) < 1e-3:
+        if kinked or status is not Status.CONVERGED or 0.5 * np.sum((root.T @ current.gradient) ** 2) < 1e-3:
             break
         B = root @ root.T
+    else:
+        root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
+        root = _within_bounds(root, lower, upper)
+    if kinked:
+        root = _within_bounds(_widened(posterior, current, root, lower, upper), lower, upper)
     if status is Status.CONVERGED and not hessian_ok:
         status = Status.NOT_POSITIVE_DEFINITE
     return ThetaMode(current.theta, root, current.log_posterior, status, n_iterations)
@@ -134,6 +145,34 @@ def _climb(posterior, current: Evaluation, B: np.ndarray | None, lower, upper, m
         current = step
         posterior.set_center(current)
     return current, B, Status.MAX_ITERATIONS, max_iterations
+
+
+def _best_around(posterior, current: Evaluation, lower, upper) -> Evaluation:
+    """The highest of the current point and its neighbors along the axes, which is the current one at a maximum without
+    a zero of the gradient: a kink of the prior."""
+    best = current
+    for j in range(len(current.theta)):
+        for step in (1e-3, -1e-3, 0.02, -0.02):
+            theta = np.clip(current.theta + step * (np.arange(len(current.theta)) == j), lower, upper)
+            near = posterior(theta, gradient=True)
+            if near.gradient is not None and near.log_posterior > best.log_posterior + 1e-9:
+                best = near
+    return best
+
+
+def _widened(posterior, current: Evaluation, root: np.ndarray, lower, upper) -> np.ndarray:
+    """Axes along which the log density falls by about one on average, as it does over one sd of a Laplace density:
+    differences of the gradient across a kink give a curvature that says nothing of the width."""
+    root = root.copy()
+    for j in range(root.shape[1]):
+        for _ in range(20):
+            ends = [np.clip(current.theta + sign * root[:, j], lower, upper) for sign in (1.0, -1.0)]
+            values = [posterior(end, keep=False).log_posterior for end in ends]
+            drop = current.log_posterior - np.mean(values)
+            if not 0 <= drop < 0.8:
+                break
+            root[:, j] *= np.clip(1.0 / max(drop, 1e-3), 1.3, 10.0)
+    return _sorted_root(root)
 
 
 def _scale(B: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +61,9 @@ class FineGrid:
     """(M,) nearest node"""
 
 
-def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray, reach: float) -> FineGrid:
-    """Grid over the box of the nodes; in two and three dimensions only what lies within `reach` of a node."""
+def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray) -> FineGrid:
+    """Grid over the box of the nodes; in two and three dimensions only what lies within the reach of a node: 1.8, and
+    more where the nodes are far apart, so that no hole is left between them."""
     d = nodes_z.shape[1]
     m = FINE[d]
     axes = [np.linspace(lower_z[j], upper_z[j], m) for j in range(d)]
@@ -70,12 +72,15 @@ def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray, rea
     if d == 1:
         middle = 0.5 * (np.sort(nodes_z[:, 0])[1:] + np.sort(nodes_z[:, 0])[:-1])
         return FineGrid(z, spacing, np.argsort(nodes_z[:, 0])[np.searchsorted(middle, z[:, 0])])
+    between = np.sqrt(((nodes_z[:, None] - nodes_z[None]) ** 2).sum(-1))
+    around = min(3**d, len(nodes_z)) - 1
+    reach = np.maximum(1.8, 0.6 * np.sort(between, axis=1)[:, around])
     nearest, keep = np.empty(len(z), dtype=np.int64), np.empty(len(z), dtype=bool)
     for i in range(0, len(z), 20000):
         part = z[i : i + 20000]
         squared = (part**2).sum(1)[:, None] + (nodes_z**2).sum(1)[None] - 2 * part @ nodes_z.T
         nearest[i : i + 20000] = squared.argmin(1)
-        keep[i : i + 20000] = squared.min(1) <= reach**2
+        keep[i : i + 20000] = squared.min(1) <= reach[nearest[i : i + 20000]] ** 2
     return FineGrid(z[keep], spacing, nearest[keep])
 
 
@@ -88,6 +93,7 @@ def integrate_grid(
     messages: tuple[str, ...] = (),
     lower: np.ndarray,
     upper: np.ndarray,
+    rough_at: Callable[[np.ndarray], np.ndarray] = lambda theta: np.zeros(len(theta)),
 ) -> ThetaIntegral:
     """Integrate the interpolated log density over a fine grid, and give every node the mass around it.
 
@@ -97,26 +103,30 @@ def integrate_grid(
     evaluations : K evaluations
     lower, upper : array (d,)
         Bounds of theta; the density is zero outside.
+    rough_at : callable
+        (m, d) theta to (m,): the part of the log density that is known everywhere and not interpolated.
     """
     d = nodes_z.shape[1]
     f = np.array([e.log_posterior for e in evaluations])
     top = f.max()
     margin = 0.0 if d == 1 else 1.0
-    grid = fine_grid(nodes_z, nodes_z.min(0) - margin, nodes_z.max(0) + margin, reach=1.8)
+    grid = fine_grid(nodes_z, nodes_z.min(0) - margin, nodes_z.max(0) + margin)
     inside = np.ones(len(grid.z), dtype=bool)
     theta = mode.to_theta(grid.z)
     if d > 1:
         inside = np.all((theta >= lower) & (theta <= upper), axis=1)
     emulator = Emulator.at(nodes_z)
-    values = _clipped(emulator, f - top, grid)
-    values = np.where(inside, values, -np.inf)
+    smooth = f - rough_at(mode.to_theta(nodes_z))
+    # outside of the bounds the density is zero: minus infinity
+    known = np.where(inside, rough_at(theta), -np.inf)
+    values = _clipped(emulator, smooth - smooth.max(), grid) + known + smooth.max() - top
     mass, log_sum = normalize(values)
     log_jacobian = np.linalg.slogdet(mode.root)[1]
     log_ml = top + log_sum + np.log(grid.spacing).sum() + log_jacobian
-    coefficients = emulator.coefficients(f - log_ml)
+    coefficients = emulator.coefficients(smooth - log_ml)
 
     def log_density_at(theta: np.ndarray) -> np.ndarray:
-        return emulator.predict(coefficients, mode.to_z(np.atleast_2d(theta)))
+        return emulator.predict(coefficients, mode.to_z(np.atleast_2d(theta))) + rough_at(np.atleast_2d(theta))
 
     keep = mass > 1e-14
     density = IntegratedDensity(theta[keep], mass[keep] / mass[keep].sum(), mode.root * grid.spacing, log_density_at)
@@ -125,7 +135,7 @@ def integrate_grid(
     weights = _linear_weights(nodes_z, grid, mass) if d == 1 else np.bincount(grid.nearest, mass, len(f))
     weights = calibrate_weights(nodes_z, weights, mean_z, covariance_z)
     fine_z, fine_weights, fine_spread = _aggregate(grid, mass, covariance_z)
-    change, ml_change = _refinement_change(mode, emulator, f, grid, inside, density, log_sum)
+    change, ml_change = _refinement_change(mode, emulator, smooth, grid, known + smooth.max() - top, density, log_sum)
     return ThetaIntegral(
         method=method,
         mode=mode,
@@ -185,7 +195,7 @@ def _slopes(emulator: Emulator, z: np.ndarray, spread: np.ndarray) -> np.ndarray
     return np.array([0.5 * (emulator.matrix(z + step) - emulator.matrix(z - step)) for step in steps])
 
 
-def _refinement_change(mode, emulator: Emulator, f, grid, inside, density, log_sum) -> tuple[float, float]:
+def _refinement_change(mode, emulator: Emulator, f, grid, known, density, log_sum) -> tuple[float, float]:
     """Estimate of what further nodes would change: quantiles of theta (in sd) and log marginal likelihood.
 
     The values at the nodes are moved by their leave-one-out errors over 16 (interpolation of fourth order, half the
@@ -195,7 +205,7 @@ def _refinement_change(mode, emulator: Emulator, f, grid, inside, density, log_s
     quantiles, sd = theta_quantiles(density), np.sqrt(np.diag(density.covariance))
     changes, ml_changes = [], []
     for signs in (np.ones(len(f)), (-1.0) ** np.arange(len(f))):
-        values = np.where(inside, _clipped(emulator, f - f.max() + signs * error, grid), -np.inf)
+        values = _clipped(emulator, f - f.max() + signs * error, grid) + known
         mass, other_sum = normalize(values)
         keep = mass > 1e-14
         moved = IntegratedDensity(mode.to_theta(grid.z[keep]), mass[keep], density.cell, density.log_density_at)

@@ -109,7 +109,14 @@ def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
             "they were left out and the density there is interpolated"
         )
     result = integrate_grid(
-        "grid", mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, messages=tuple(messages)
+        "grid",
+        mode,
+        nodes.points,
+        tuple(nodes.evaluations),
+        lower=lower,
+        upper=upper,
+        messages=tuple(messages),
+        rough_at=posterior.rough_at,
     )
     if not decayed:
         _check_proper(nodes, lower, upper, names)

@@ -14,6 +14,7 @@ from pymc_inla.inference.draws import draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import check_integration, integrate_theta
+from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import mixture_marginals
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
@@ -89,6 +90,7 @@ def run_inference(
         posterior = ThetaPosterior(choice.inner, choice.inner.bytes_per_point)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
+    posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
 
     clock.stage("integration", 0.2)
     size = functions.n_x + functions.n_eta

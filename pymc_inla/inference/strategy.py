@@ -18,8 +18,9 @@ from pymc_inla.linalg import build_system, choose_local
 
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
 
-FIRST_K = 5
-"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three."""
+FIRST_K, FIRST_K_SMALL, SMALL = 5, 11, 5_000
+"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three. Up to SMALL latents and
+predictors the first rule costs next to nothing and may as well be one of negligible error."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
@@ -132,7 +133,9 @@ def _local_quadrature(functions: LGMFunctions):
     if partition.local_blocks.size == 0:
         return None, "no latents are conditionally independent given the rest."
     try:
-        return QuadratureInner(functions, partition, k=FIRST_K), ""
+        inner = QuadratureInner(functions, partition, k=FIRST_K)
+        small = inner.blocks.b == 1 and functions.n_x + functions.n_eta <= SMALL
+        return inner.with_k(FIRST_K_SMALL) if small else inner, ""
     except ValueError as error:
         return None, str(error)
 

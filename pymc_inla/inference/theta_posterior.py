@@ -6,6 +6,7 @@ the mode of its nearest neighbor, and the number of evaluations is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,7 @@ class ThetaPosterior:
         self.strict = False
         self.collect_moments = False
         """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
+        self.rough: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -129,6 +131,10 @@ class ThetaPosterior:
         self._points[key] = point
         while len(self._points) > 1 and len(self._points) * self.bytes_per_point > KEEP_BYTES:
             del self._points[next(iter(self._points))]
+
+    def rough_at(self, theta: np.ndarray) -> np.ndarray:
+        """The part of the log density that is not to be interpolated (see `kinks`), (m, d) to (m,)."""
+        return np.zeros(len(theta)) if self.rough is None else self.rough(theta)
 
     def known(self) -> list[Evaluation]:
         """All finite evaluations so far, in the order of theta (not of their evaluation)."""
