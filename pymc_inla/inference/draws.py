@@ -88,7 +88,8 @@ def draw_joint(
     x = np.empty((n_draws, n_x))
     log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
     log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // n_x)
-    for k, child in enumerate(x_seed.spawn(D)):
+    # backwards: the points evaluated last are still kept
+    for k, child in reversed(list(enumerate(x_seed.spawn(D)))):
         mine = np.flatnonzero(owner == k)
         if len(mine) == 0:
             continue

@@ -20,6 +20,7 @@ from scipy import linalg, sparse
 
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.block_kernels import add_products, multiply_blocks
+from pymc_inla.linalg.cholesky import mirror_upper
 from pymc_inla.linalg.partition import Partition
 
 MAX_SHARED = 3000
@@ -191,7 +192,8 @@ class LocalBlocks:
         total = np.zeros((self.n_S, self.n_S))
         by_pair = (np.ascontiguousarray(part.T, dtype=float) for part in (left, right))
         add_products(self.m_ptr, self.m_shared, *by_pair, total)
-        return total + np.tril(total, -1).T
+        mirror_upper(total.T)
+        return total
 
     def reduce(self, H) -> np.ndarray:
         """Z'HZ"""

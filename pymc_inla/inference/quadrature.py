@@ -18,6 +18,7 @@ from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import Conditional, LocalIntegral, integrate_local
 from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.cholesky import inverse_from_cholesky
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
@@ -52,9 +53,7 @@ class QuadraturePoint:
             return np.zeros((B.n_S, B.n_S))
         if B.constrained:
             return B.expand(linalg.cho_solve(self.factor, B.Z.T))
-        # fills the lower triangle; the upper one holds what it held before
-        inverse = np.tril(linalg.lapack.dpotri(self.factor[0], lower=1)[0])
-        return inverse + np.tril(inverse, -1).T
+        return inverse_from_cholesky(self.factor[0])
 
     @cached_property
     def adjoint(self) -> Adjoint:
