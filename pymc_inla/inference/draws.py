@@ -25,8 +25,8 @@ from pymc_inla.inference.theta_posterior import ThetaPosterior
 GOOD_K = 0.7
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
-SAMPLED_AT_ONCE = 5_000_000
-"""Elements of x drawn at once, beside the array that they go to."""
+SAMPLED_AT_ONCE = 1_000_000
+"""Elements of x drawn at once, beside the array that they go to: memory that is used again stays in the cache."""
 MAX_COPY = 2e7
 """Elements of x up to which rows are taken by making a copy."""
 
