@@ -43,7 +43,7 @@ class Conditional:
         if blocks.coupled:
             self._decouple(blocks)
         entries, self.A_S = blocks.shared_design(self.design.A, self.a, self.P)
-        self.A_blocked = entries[blocks.e_blocked]
+        self.A_pairs = blocks.pair_design(entries)
         self.A_dense = self.A_S.toarray() if blocks.n_S <= DENSE_SHARED else None
 
     def _decouple(self, B: LocalBlocks):
@@ -88,8 +88,7 @@ class Conditional:
 
     def slope(self, likelihood_gradient) -> np.ndarray:
         """d_g on the pairs (g, s), (n_m,)"""
-        B = self.blocks
-        return np.bincount(B.e_m, self.A_blocked * likelihood_gradient[B.e_blocked_row], B.n_m)
+        return self.A_pairs.T @ likelihood_gradient
 
     def local_gradient(self, u, gradient) -> np.ndarray:
         """dh/dw, (G, b)"""
@@ -283,11 +282,13 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
         nodes[k], weights[k, :-1] = u, weight
         slopes[k] = c.slope(likelihood.gradient)
         weights[k, -1] = float(k == 0)
-        gradient += weights[k][B.row_block] * likelihood.gradient
-        W += weights[k][B.W_block] * likelihood.W
+        of_row = weights[k][B.row_block]
+        gradient += of_row * likelihood.gradient
+        W += B.to_W(of_row) * likelihood.W
     total = weights.sum(0)
     p = weights / total
-    gradient, W = gradient / total[B.row_block], W / total[B.W_block]
+    of_row = total[B.row_block]
+    gradient, W = gradient / of_row, W / B.to_W(of_row)
     Qx = c.Q_SS @ x_S
     outside = float(np.sum(mode.likelihood.value[B.obs_block == G]))
     value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + outside

@@ -60,6 +60,13 @@ class QuadraturePoint:
         """Derivatives at the nodes, shared between gradient and moments."""
         return Adjoint(self.integral, self.S)
 
+    @cached_property
+    def conditional_draws(self):
+        """What draws of the local latents given x_S share."""
+        from pymc_inla.inference.quadrature_draws import ConditionalDraws
+
+        return ConditionalDraws(self)
+
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
         from pymc_inla.inference.quadrature_moments import latent_moments

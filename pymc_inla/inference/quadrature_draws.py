@@ -59,7 +59,7 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
         deviation, log_scale = np.zeros((m, blocks.n_S)), 0.0
     log_q_S = log_scale - 0.5 * np.sum(normals**2, axis=1)
     x_S = integral.x_S + point.adjoint.v + deviation
-    local = _Local(point)
+    local = point.conditional_draws
     for s in range(m):
         if densities:
             u, log_conditional, joint = local.exact(rng, x_S[s])
@@ -70,7 +70,7 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
     return Sample(x, log_q, log_joint)
 
 
-class _Local:
+class ConditionalDraws:
     """Conditional posteriors of the local latents, for many x_S at one theta."""
 
     def __init__(self, point):
@@ -80,7 +80,8 @@ class _Local:
         self.mean = integral.mean
         p, u = integral.p[:, :-1], integral.u - self.mean
         self.root = np.linalg.cholesky(np.einsum("kg,kgc,kgd->gcd", p, u, u))
-        self.third = np.einsum("kg,kgc->gc", p, u**3)
+        self.sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
+        self.skewness = np.clip(np.einsum("kg,kgc->gc", p, u**3) / self.sd**3, -0.9, 0.9)
 
     def moved_mean(self, x_S) -> np.ndarray:
         """E[u | x_S] to first order, (G, b)"""
@@ -136,8 +137,7 @@ class _Local:
         """Draws from the posteriors at x_S*, shifted with the conditional mean: quadratic transform of a normal with
         the conditional sd and skewness."""
         normal = rng.standard_normal(self.mean.shape)
-        sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
-        skewness = np.clip(self.third / sd**3, -0.9, 0.9)
+        sd, skewness = self.sd, self.skewness
         # E = 0, variance = 1 and third cumulant = skewness to first order (Cornish & Fisher 1938)
         step = np.einsum("gcd,gd->gc", self.root, normal) / sd
         step = (step + skewness / 6.0 * (step**2 - 1.0)) / np.sqrt(1.0 + skewness**2 / 18.0)
