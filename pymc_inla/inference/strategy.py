@@ -131,10 +131,11 @@ def _local_quadrature(functions: LGMFunctions):
 def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
     """What replacing the inner approximation of `posterior` by `inner` would change in theta."""
     other = ThetaPosterior(inner)
-    other.center = posterior.center
 
     def correction(theta: np.ndarray) -> float:
-        return other(theta, keep=False).log_posterior - posterior(theta, keep=False).log_posterior
+        value = posterior(theta, keep=False)
+        other.set_center(value)  # the same theta is nearer than any other
+        return other(theta, keep=False).log_posterior - value.log_posterior
 
     return inner_change(mode, lower, upper, correction, how)
 
