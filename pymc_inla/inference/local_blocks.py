@@ -20,7 +20,6 @@ from scipy import linalg, sparse
 
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.block_kernels import add_products, multiply_blocks
-from pymc_inla.linalg.cholesky import mirror_upper
 from pymc_inla.linalg.partition import Partition
 
 MAX_SHARED = 3000
@@ -193,19 +192,16 @@ class LocalBlocks:
         return np.bincount(self.row_block, values, self.G + 1)[:-1]
 
     def multiply(self, M, d) -> np.ndarray:
-        """Rows of M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
+        """Symmetric M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
         by_pair = np.ascontiguousarray(np.atleast_2d(d).T, dtype=float)
         out = np.empty(by_pair.shape)
         multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), by_pair, out)
         return np.ascontiguousarray(out.T).reshape(np.shape(d))
 
-    def sum_products(self, left, right) -> np.ndarray:
-        """sum_g sum_k left_kg right_kg', (n_S, n_S), known to be symmetric, for (K, n_m) numbers on the pairs (g, s)"""
-        total = np.zeros((self.n_S, self.n_S))
+    def add_products(self, left, right, H) -> None:
+        """Lower triangle of H (n_S, n_S) += sum_g sum_k left_kg right_kg', for (K, n_m) numbers on the pairs (g, s)"""
         by_pair = (np.ascontiguousarray(part.T, dtype=float) for part in (left, right))
-        add_products(self.m_ptr, self.m_shared, *by_pair, total)
-        mirror_upper(total.T)
-        return total
+        add_products(self.m_ptr, self.m_shared, *by_pair, H)
 
     def reduce(self, H) -> np.ndarray:
         """Z'HZ"""

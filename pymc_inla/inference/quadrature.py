@@ -235,7 +235,6 @@ class _Search:
 def _factorize(H, conditional: Conditional, B: LocalBlocks):
     """Cholesky factor of Z'H_S Z, and whether it is of the true matrix; off the mode it may be indefinite, and its
     spectrum is then reflected. (None, False) for a singular matrix."""
-    H = 0.5 * (H + H.T)
     if len(H) == 0:
         return (np.zeros((0, 0)), True), True
     try:

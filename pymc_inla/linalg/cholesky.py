@@ -12,18 +12,18 @@ TILE = 64
 
 def inverse_from_cholesky(L: np.ndarray) -> np.ndarray:
     """(L L')^-1, C-contiguous, for a lower triangular L (n, n) whose upper triangle is not read."""
-    # column-major with the lower triangle filled is row-major with the upper triangle filled
-    inverse = linalg.lapack.dpotri(L, lower=1)[0].T
-    mirror_upper(inverse)
-    return inverse
+    # column-major, only the lower triangle filled
+    inverse = linalg.lapack.dpotri(L, lower=1)[0]
+    mirror_lower(inverse)
+    return inverse.T
 
 
 @compiled
-def mirror_upper(S):
-    """Copy the upper triangle of S onto the lower one."""
+def mirror_lower(S):
+    """Copy the lower triangle of S onto the upper one."""
     n = len(S)
     for first_row in range(0, n, TILE):
-        for first_column in range(first_row, n, TILE):
+        for first_column in range(0, first_row + 1, TILE):
             for i in range(first_row, min(first_row + TILE, n)):
-                for j in range(max(first_column, i + 1), min(first_column + TILE, n)):
+                for j in range(first_column, min(first_column + TILE, i)):
                     S[j, i] = S[i, j]
