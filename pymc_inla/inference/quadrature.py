@@ -19,6 +19,7 @@ from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import Conditional, LocalIntegral, integrate_local
 from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.cholesky import inverse_from_cholesky
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
@@ -55,14 +56,19 @@ class QuadraturePoint:
             return np.zeros((B.n_S, B.n_S))
         if B.constrained:
             return B.expand(linalg.cho_solve(self.factor, B.Z.T))
-        # fills the lower triangle; the upper one holds what it held before
-        inverse = np.tril(linalg.lapack.dpotri(self.factor[0], lower=1)[0])
-        return inverse + np.tril(inverse, -1).T
+        return inverse_from_cholesky(self.factor[0])
 
     @cached_property
     def adjoint(self) -> Adjoint:
         """Derivatives at the nodes, shared between gradient and moments."""
         return Adjoint(self.integral, self.S)
+
+    @cached_property
+    def conditional_draws(self):
+        """What draws of the local latents given x_S share."""
+        from pymc_inla.inference.quadrature_draws import ConditionalDraws
+
+        return ConditionalDraws(self)
 
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
@@ -262,7 +268,6 @@ class _Search:
 def _factorize(H, conditional: Conditional, B: LocalBlocks):
     """Cholesky factor of Z'H_S Z, and whether it is of the true matrix; off the mode it may be indefinite, and its
     spectrum is then reflected. (None, False) for a singular matrix."""
-    H = 0.5 * (H + H.T)
     if len(H) == 0:
         return (np.zeros((0, 0)), True), True
     try:

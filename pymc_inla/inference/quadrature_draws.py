@@ -84,7 +84,9 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
         deviation, log_scale = np.zeros((m, blocks.n_S)), 0.0
     log_q_S = log_scale - 0.5 * np.sum(normals**2, axis=1)
     x_S = integral.x_S + point.adjoint.v + deviation
-    local = _Local(point, densities)
+    local = point.conditional_draws
+    if densities:
+        local.prepare_exact()
     size = local.n_candidates * (blocks.G + point.approximation.functions.n_eta) if densities else blocks.G
     for part in np.array_split(np.arange(m), min(m, 1 + m * size // BATCH)):
         if densities:
@@ -97,29 +99,29 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
     return Sample(x, log_q, log_joint)
 
 
-class _Local:
+class ConditionalDraws:
     """Conditional posteriors of the local latents, for many x_S (B, n_S) at one theta."""
 
-    def __init__(self, point, densities: bool):
+    def __init__(self, point):
         self.integral = integral = point.integral
         self.conditional, self.blocks = integral.conditional, point.approximation.blocks
         self.mean = integral.mean
         p, u = integral.p[:, :-1], integral.u - self.mean
         self.root = np.linalg.cholesky(np.einsum("kg,kgc,kgd->gcd", p, u, u))
-        self.third = np.einsum("kg,kgc->gc", p, u**3)
+        self.sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
+        self.skewness = np.clip(np.einsum("kg,kgc->gc", p, u**3) / self.sd**3, -0.9, 0.9)
         B, f = self.blocks, point.approximation.functions
         self.drift = self._of_pairs(integral.derivative_of_mean())
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
         inside = np.flatnonzero(B.obs_block < B.G)
         ones = np.ones(len(inside))
         self.sum_observations = sparse.csr_array((ones, (B.obs_block[inside], inside)), shape=(B.G, f.n_obs))
-        self.n_candidates = CANDIDATES
-        if B.b == 1 and densities:
-            self._choose_line()
-            self.n_candidates = len(self.line.nodes)
+        self.n_candidates, self.line = CANDIDATES, None
 
-    def _choose_line(self) -> None:
-        """The moments of the blocks at x_S* by a fine sum, and the nodes that draws need."""
+    def prepare_exact(self) -> None:
+        """The moments of single local latents at x_S* by a fine sum, and the nodes that draws need; once."""
+        if self.blocks.b > 1 or self.line is not None:
+            return
         x_S = self.integral.x_S[None]
         fine = line(SPACINGS[-1])
         for _ in range(2):
@@ -131,6 +133,7 @@ class _Local:
         exact, _ = self._sum(x_S, fine)
         for spacing in SPACINGS:
             self.line = line(spacing)
+            self.n_candidates = len(self.line.nodes)
             if np.sum(np.abs(self._sum(x_S, self.line)[0] - exact)) < ENOUGH:
                 return
 
@@ -236,8 +239,7 @@ class _Local:
         """Draws from the posteriors at x_S*, shifted with the conditional mean: quadratic transform of a normal with
         the conditional sd and skewness."""
         normal = rng.standard_normal((len(x_S), *self.mean.shape))
-        sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
-        skewness = np.clip(self.third / sd**3, -0.9, 0.9)
+        sd, skewness = self.sd, self.skewness
         # E = 0, variance = 1 and third cumulant = skewness to first order (Cornish & Fisher 1938)
         step = np.einsum("gcd,mgd->mgc", self.root, normal) / sd
         step = (step + skewness / 6.0 * (step**2 - 1.0)) / np.sqrt(1.0 + skewness**2 / 18.0)

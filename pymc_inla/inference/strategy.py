@@ -142,10 +142,11 @@ def _local_quadrature(functions: LGMFunctions):
 
 def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
     """What replacing the inner approximation of `posterior` by that of `other` would change in theta."""
-    other.center = posterior.center
 
     def correction(theta: np.ndarray) -> float:
-        return other(theta, keep=False).log_posterior - posterior(theta, keep=False).log_posterior
+        value = posterior(theta, keep=False)
+        other.set_center(value)  # the same theta is nearer than any other
+        return other(theta, keep=False).log_posterior - value.log_posterior
 
     return inner_change(mode, lower, upper, correction, how)
 
