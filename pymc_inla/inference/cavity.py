@@ -26,7 +26,8 @@ MAX_LEVERAGE = 1 - 1e-9
 """Leverage v W beyond which nothing but the own observation determines eta_i."""
 MAX_SKEWNESS = 0.9
 """A skew normal reaches 0.995; beyond this the expansion is no longer one."""
-MATCH_STEPS, MATCH_NODES, TOLERANCE = 20, 15, 1e-3
+MATCH_STEPS, MATCH_NODES, TOLERANCE = 40, 15, 1e-3
+SKEWNESS_TOLERANCE = 0.01
 OUTWEIGHED = 3.0
 """v_i / v from which on skewness is not matched: the posterior is that of the own observation, and the difference of
 two third moments, times the cube of this, would be mostly error."""
@@ -95,12 +96,27 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
     """Cavities that give posteriors with these moments, from `start`.
 
     The fixed-point iteration of expectation propagation (Minka 2001) with the posterior held: the Gaussian that stands
-    for the likelihood under the present cavity is removed from the posterior. Where a step leaves no positive variance,
-    the cavity stays what it was.
+    for the likelihood under the present cavity is removed from the posterior. Where the iteration does not settle with
+    a third moment, it is done without one, and where it does not settle then, the start stays.
     """
+    found, settled = _iterate(functions, theta, posterior, start, skewed=True)
+    if settled.all():
+        return found
+    gaussian, settled_without = _iterate(functions, theta, posterior, start, skewed=False)
+    return _choose(settled, found, _choose(settled_without, gaussian, start))
+
+
+def _choose(condition, first: Cavities, second: Cavities) -> Cavities:
+    parts = ("mean", "variance", "skewness")
+    return Cavities(*(np.where(condition, getattr(first, part), getattr(second, part)) for part in parts))
+
+
+def _iterate(functions, theta, posterior: Moments, start: Cavities, *, skewed: bool) -> tuple[Cavities, np.ndarray]:
+    """(cavities, where they no longer move). Where a step leaves no positive variance, a cavity stays what it was."""
     found, target = start, posterior.sd**2
     shared = widening(start, target) < OUTWEIGHED
     target_third = posterior.skewness * posterior.sd**3
+    settled = np.zeros(len(target), dtype=bool)
     for _ in range(MATCH_STEPS):
         tilted = tilt(functions, theta, found, posterior, MATCH_NODES)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,11 +126,12 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
             mean = np.where(usable, shift / precision, found.mean)
             variance = np.where(usable, 1 / precision, found.variance)
             more = (target_third - tilted.third) * widening(found, target) ** 3 / found.variance**1.5
-        skewness = np.clip(
-            found.skewness + np.where(np.isfinite(more) & shared, more, 0.0), -MAX_SKEWNESS, MAX_SKEWNESS
-        )
-        moved = np.abs(mean - found.mean) > TOLERANCE * posterior.sd
+        more = np.where(np.isfinite(more) & shared, more, 0.0) if skewed else np.zeros(len(target))
+        # half of the step: the third moment of a cavity acts on all three of the posterior
+        skewness = np.clip(found.skewness + 0.5 * more, -MAX_SKEWNESS, MAX_SKEWNESS)
+        settled = np.abs(mean - found.mean) <= TOLERANCE * posterior.sd
+        settled &= np.abs(skewness - found.skewness) <= SKEWNESS_TOLERANCE
         found = Cavities(mean, variance, skewness)
-        if not np.any(moved):
+        if settled.all():
             break
-    return found
+    return found, settled

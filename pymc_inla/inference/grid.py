@@ -3,7 +3,7 @@
 The nodes live in standardized coordinates z, theta = theta* + V Lambda^(1/2) z, and spread from every mode to where the
 density has fallen to about 1e-7 of its maximum; steps widen in long tails and plateaus. The log density between them is
 interpolated. Leave-one-out errors, weighted with the mass around each node and with its part in the variances of the
-latents, say where a further node is worth its cost: where the posterior of a precision has its mass high up, a lower
+linear predictors, say where a further node is worth its cost: where the posterior of a precision has its mass high up, a lower
 tail of a percent may hold most of the variance of the effect.
 """
 
@@ -23,8 +23,6 @@ STEP = {1: 1.25, 2: 1.5, 3: 1.5}
 SCORE_TOLERANCE = 4e-3
 """Refine while mass (or share of a latent variance) times leave-one-out error of a node exceeds this. The error with
 the node present is at least 16 times smaller (fourth-order interpolation, half the spacing)."""
-SAMPLED_LATENTS = 2000
-"""Latents, evenly spaced in x, whose variances are looked at."""
 
 
 @dataclass
@@ -65,7 +63,9 @@ class Nodes:
         return int(np.sum(predicted > self.values.max() - 7.0))
 
     def largest_share(self, mass: np.ndarray) -> np.ndarray:
-        """(K,) mass of each node or, where that is more, its largest share of the variance of a latent.
+        """(K,) mass of each node or, where that is more, its largest share of the variance of a linear predictor.
+
+        Predictors rather than latents: they do not depend on how the model is written (centered or not).
 
         Parameters
         ----------
@@ -73,9 +73,8 @@ class Nodes:
             Posterior mass of the nodes, up to a factor.
         """
         p = mass / mass.sum()
-        moments = [self.posterior.moments(e.theta) for e in self.evaluations]
-        every = slice(None, None, max(1, -(-len(moments[0].mean) // SAMPLED_LATENTS)))
-        mean, sd = np.array([m.mean[every] for m in moments]), np.array([m.sd[every] for m in moments])
+        moments = [self.posterior.predictors(e.theta) for e in self.evaluations]
+        mean, sd = (np.array(part) for part in zip(*moments, strict=True))
         square = sd**2 + (mean - p @ mean) ** 2
         variance = p @ square
         shares = mass[:, None] * square / np.where(variance > 0, variance, 1.0)

@@ -20,6 +20,7 @@ kept as a warm start, and a point that is needed again is evaluated again."""
 
 NEIGHBORS = 12
 """Known points that a warm start is extrapolated from"""
+SAMPLED_PREDICTORS = 2000
 LARGEST_WEIGHTS = 8.0
 """Sum of the absolute weights of an extrapolation, beyond which a polynomial of lower degree is used"""
 
@@ -82,6 +83,7 @@ class ThetaPosterior:
         self._memory: dict[bytes, Evaluation] = {}
         self._points: dict[bytes, Any] = {}  # the one used last comes last
         self._moments: dict[bytes, Any] = {}
+        self._predictors: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         self.n_evaluations = 0
         self.n_passes = 0
         self.n_newton = 0
@@ -114,6 +116,7 @@ class ThetaPosterior:
                 self._keep(key, point)
         if self.collect_moments and key not in self._moments and np.isfinite(known.log_posterior):
             self._moments[key] = self.point(theta).moments()
+            self.predictors(theta)
         return known
 
     def _evaluation(self, point) -> Evaluation:
@@ -171,6 +174,15 @@ class ThetaPosterior:
         if key not in self._moments:
             self._moments[key] = self.point(theta).moments()
         return self._moments[key]
+
+    def predictors(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, sd) of SAMPLED_PREDICTORS linear predictors, evenly spaced, at theta."""
+        key = np.ascontiguousarray(theta, dtype=float).tobytes()
+        if key not in self._predictors:
+            eta = self.point(theta).eta_moments()
+            every = slice(None, None, max(1, -(-len(eta.mean) // SAMPLED_PREDICTORS)))
+            self._predictors[key] = eta.mean[every].copy(), eta.sd[every].copy()
+        return self._predictors[key]
 
     def point(self, theta: np.ndarray):
         """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
