@@ -30,7 +30,7 @@ ARGUMENTS = (
     "control_fixed",
     "control_compute",
 )
-FIT_OPTIONS = tuple(name for name in OPTION_NAMES if name != "vb_correct")
+FIT_OPTIONS = tuple(name for name in OPTION_NAMES if name not in ("vb_correct", "predictors"))
 COMPUTE_KEYS = ("dic", "waic", "cpo")
 
 
@@ -117,6 +117,7 @@ def inla(
         strategy=strategy,
         integration=integration,
         criteria=criteria,
+        predictors=True,
         vb_correct=corrected_positions(columns, built.model),
         **options,
     )

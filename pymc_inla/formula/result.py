@@ -14,13 +14,16 @@ from pymc_inla.formula.build import Built
 from pymc_inla.formula.columns import Columns
 from pymc_inla.formula.families import Family
 from pymc_inla.formula.tables import (
+    COLUMNS,
     HyperMarginal,
     density_frame,
     draws_table,
     frame,
     hyper_marginal,
+    increasing_table,
     latent_densities,
     latent_table,
+    predictor_marginals,
     scaled_table,
 )
 from pymc_inla.output.density import GridDensity
@@ -44,8 +47,9 @@ class Result:
 
     Notes
     -----
-    `summary_fixed`, `summary_random` and `summary_hyperpar` come from deterministic marginals.
-    `summary_linear_predictor` and `summary_fitted_values` come from the posterior draws.
+    All tables come from deterministic marginals, except for copies with an estimated multiplier and, in
+    `summary_linear_predictor` and `summary_fitted_values`, rows with a missing response: these come from the posterior
+    draws.
     """
 
     idata: DataTree
@@ -99,10 +103,11 @@ class Result:
 
     @cached_property
     def marginals_fixed(self) -> dict[str, pd.DataFrame]:
-        """Density of each fixed effect: columns x and y."""
+        """Density of each fixed effect: columns x and y. Empty where a model is too large for densities to be kept."""
         marginals = {}
         for name, labels in self._fixed_variables:
-            for label, (x, y) in zip(labels, latent_densities(self.idata, name), strict=True):
+            stored = latent_densities(self.idata, name)
+            for label, (x, y) in zip(labels, [] if stored is None else stored, strict=stored is not None):
                 marginals[label] = density_frame(GridDensity(x, y))
         return marginals
 
@@ -144,12 +149,12 @@ class Result:
 
     @cached_property
     def summary_linear_predictor(self) -> pd.DataFrame:
-        """One row per row of the data, those with a missing response included; from the posterior draws."""
-        return self._predictor_table(lambda eta: eta)
+        """One row per row of the data; those with a missing response from the posterior draws."""
+        return self._predictor_table(None)
 
     @cached_property
     def summary_fitted_values(self) -> pd.DataFrame:
-        """Inverse link of the linear predictor for every row, missing responses included; from the posterior draws.
+        """Inverse link of the linear predictor for every row; those with a missing response from the posterior draws.
 
         For count families this is the mean at E = 1, for the binomial the probability.
         """
@@ -255,15 +260,22 @@ class Result:
         return self.idata["inla/criteria"]
 
     def _predictor_table(self, function) -> pd.DataFrame:
-        """Statistics of function(eta) over the draws, in blocks of rows."""
-        n = len(self.columns.y)
+        """Statistics of an increasing function of eta, or of eta itself, in blocks of rows."""
+        missing = np.isnan(self.columns.y)
+        table = np.empty((len(missing), len(COLUMNS)))
+        observed, unobserved = np.flatnonzero(~missing), np.flatnonzero(missing)
+        stored = predictor_marginals(self.idata)
+        for at in blocks(len(observed), CHUNK // 100):
+            parts = [part[at] for part in stored]
+            table[observed[at]] = parts[0] if function is None else increasing_table(function, *parts)
         samples = self.idata["posterior"].sizes["chain"] * self.idata["posterior"].sizes["draw"]
-        step = max(1, CHUNK // samples)
-        blocks = [slice(start, min(start + step, n)) for start in range(0, n, step)]
-        tables = [draws_table(np.asarray(function(self._linear_predictor(block)))) for block in blocks]
-        return frame(np.concatenate(tables), list(self.columns.rows))
+        for at in blocks(len(unobserved), max(1, CHUNK // samples)):
+            rows = unobserved[at]
+            eta = self._linear_predictor(rows)
+            table[rows] = draws_table(eta if function is None else np.asarray(function(eta)))
+        return frame(table, list(self.columns.rows))
 
-    def _linear_predictor(self, rows: slice) -> np.ndarray:
+    def _linear_predictor(self, rows: np.ndarray) -> np.ndarray:
         """Draws (S, rows) of eta, assembled from the draws of its parts."""
         c = self.columns
         eta = c.offset[rows][None, :]
@@ -279,6 +291,11 @@ class Result:
             # rows without contribution have weight zero and position -1, which reads some element
             eta = eta + u[:, effect.position[rows]] * effect.weights[rows]
         return eta
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """Slices of at most `size` that cover n."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def internal_label(label: str) -> str:

@@ -14,12 +14,14 @@ import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
 
 from pymc_inla.formula.build import Reported
+from pymc_inla.inference import skew_normal
 from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_variable
 from pymc_inla.output.marginals import draw_density
 
 COLUMNS = ("mean", "sd", "0.025quant", "0.5quant", "0.975quant", "mode")
 STORED = ("mean", "sd", "q2.5", "q50", "q97.5", "mode")
+NORMAL_975 = 1.959963984540054
 INTERPRETED = Mode(linker="py", optimizer="fast_compile")
 
 
@@ -38,6 +40,53 @@ def latent_densities(idata, name: str) -> np.ndarray | None:
     own = [d for d in stored.dims if d not in ("density_axis", "point")]
     values = stored.transpose(*own, "density_axis", "point").values
     return values.reshape(-1, *values.shape[-2:])
+
+
+def predictor_marginals(idata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Statistics (n, 6), abscissae and densities (n, G) of the linear predictors of the observed rows.
+
+    Where densities were not kept, those of skew normals with the mean, sd and quantiles.
+    """
+    group = idata["inla/predictor_marginals"]
+    (name,) = group.data_vars
+    table = group[name].sel(statistic=list(STORED)).values
+    if has_variable(idata, "inla/predictor_densities", name):
+        x, density = np.moveaxis(idata["inla/predictor_densities"][name].values, 1, 0)
+        return table, x, density
+    mean, sd, low, middle, high = table[:, :5].T
+    # Cornish-Fisher: the quantiles of a standardized variable of skewness g are z + g (z^2 - 1) / 6
+    skewness = 3 * (low + high - 2 * middle) / (np.where(sd > 0, sd, 1.0) * NORMAL_975**2)
+    t = np.linspace(-5, 5, 41)
+    x = mean[:, None] + np.maximum(sd, 1e-300)[:, None] * t
+    column = (part[:, None] for part in skew_normal.parameters(mean, np.maximum(sd, 1e-300), skewness))
+    return table, x, np.exp(skew_normal.log_pdf(x, *column))
+
+
+def increasing_table(function, table: np.ndarray, x: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Statistics (n, 6) of an increasing function from those and the densities of its arguments.
+
+    Quantiles are mapped, moments are trapezoidal sums, the mode is that of the density of the function.
+    """
+    out = np.empty_like(table)
+    y = np.asarray(function(x))
+    step = np.diff(x, axis=1)
+    mass = density.copy()
+    mass[:, 1:-1] *= step[:, 1:] + step[:, :-1]
+    mass[:, 0], mass[:, -1] = mass[:, 0] * step[:, 0], mass[:, -1] * step[:, -1]
+    mass /= mass.sum(axis=1, keepdims=True)
+    out[:, 0] = np.sum(mass * y, axis=1)
+    out[:, 1] = np.sqrt(np.sum(mass * (y - out[:, :1]) ** 2, axis=1))
+    out[:, 2:5] = np.asarray(function(table[:, 2:5]))
+    slope = (y[:, 2:] - y[:, :-2]) / (x[:, 2:] - x[:, :-2])
+    natural = np.where(slope > 0, density[:, 1:-1] / np.where(slope > 0, slope, 1.0), 0.0)
+    top = np.clip(natural.argmax(axis=1), 1, natural.shape[1] - 2)
+    rows = np.arange(len(y))
+    left, middle, right = (np.log(np.maximum(natural[rows, top + k], 1e-300)) for k in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    shift = np.clip(np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0), -1, 1)
+    at = x[rows, top + 1] + np.where(shift < 0, shift * step[rows, top], shift * step[rows, top + 1])
+    out[:, 5] = np.asarray(function(at[:, None]))[:, 0]
+    return out
 
 
 def scaled_table(table: np.ndarray, factor: float) -> np.ndarray:

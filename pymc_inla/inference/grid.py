@@ -3,8 +3,8 @@
 The nodes live in standardized coordinates z, theta = theta* + V Lambda^(1/2) z, and spread from every mode to where the
 density has fallen to about 1e-7 of its maximum; steps widen in long tails and plateaus. The log density between them is
 interpolated. Leave-one-out errors, weighted with the mass around each node and with its part in the variances of the
-linear predictors, say where a further node is worth its cost: where the posterior of a precision has its mass high up, a lower
-tail of a percent may hold most of the variance of the effect.
+linear predictors, say where a further node is worth its cost: where the posterior of a precision has its mass high up,
+a lower tail of a percent may hold most of the variance of the effect.
 """
 
 from __future__ import annotations

@@ -65,7 +65,10 @@ class InnerPoint(Protocol):
         """Moments of p~(x_j | theta, y)."""
 
     def eta_moments(self) -> EtaMoments:
-        """Moments of p~(eta_r | theta, y)."""
+        """Moments of p~(eta_r | theta, y) for expectations of the log-likelihood."""
+
+    def predictor_marginals(self) -> EtaMoments:
+        """Moments of p~(eta_r | theta, y) as a distribution."""
 
     def cavities(self) -> Cavities:
         """p~(eta_r | theta, y without the observation of r), where every observation has one linear predictor."""

@@ -82,6 +82,8 @@ class QuadraturePoint:
 
         return predictor_moments(self)
 
+    predictor_marginals = eta_moments
+
     def cavities(self) -> Cavities:
         """Gaussians that give the posterior means and variances of the predictors back with their likelihoods."""
         f, posterior = self.approximation.functions, self.eta_moments()

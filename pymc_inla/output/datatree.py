@@ -6,6 +6,8 @@
     inla/latent_densities               per latent variable: abscissae and density (`density_axis`, `point`)
     inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model
     inla/hyperparameter_densities
+    inla/predictor_marginals            on request: per observed variable, that of its linear predictor
+    inla/predictor_densities
     inla/derived_marginals              the same of scalars that are monotone functions of one hyperparameter
     inla/derived_densities
     inla/unconstrained_marginals        the same of theta, named as PyMC names the unconstrained values
@@ -35,6 +37,7 @@ from pymc_inla.output.marginals import (
     derived_marginals,
     latent_marginals,
     natural_marginals,
+    predictor_marginals,
     unconstrained_marginals,
     unconstrained_name,
 )
@@ -116,6 +119,8 @@ def to_datatree(
     natural = natural_marginals(lgm, result.theta_marginals, evaluate, natural_draws)
     groups |= writer.marginals("inla/latent", latent_marginals(lgm, result.latent_marginals))
     groups |= writer.marginals("inla/hyperparameter", natural)
+    if result.predictor_marginals is not None:
+        groups |= writer.marginals("inla/predictor", predictor_marginals(lgm, result.predictor_marginals))
     groups |= writer.marginals("inla/derived", derived_marginals(lgm, result.theta_marginals, evaluate))
     groups |= writer.marginals("inla/unconstrained", unconstrained_marginals(lgm, result.theta_marginals))
     groups["inla/integration"] = writer.integration(result.integration, result.theta_star, result.theta_covariance)

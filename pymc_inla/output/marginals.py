@@ -52,6 +52,19 @@ def latent_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMar
     return split_marginals(marginals, [(latent.name, latent.shape, latent.start) for latent in lgm.latents])
 
 
+def predictor_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
+    """Marginals of the linear predictors, named and shaped as the observed variables; where one of these has several,
+    `y_0`, `y_1`, ..."""
+    blocks, start = [], 0
+    for term in lgm.terms:
+        size = int(np.prod(term.shape, dtype=int))
+        several = len(term.eta) > 1
+        for k in range(len(term.eta)):
+            blocks.append((f"{term.name}_{k}" if several else term.name, term.shape, start))
+            start += size
+    return split_marginals(marginals, blocks)
+
+
 def unconstrained_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
     """Marginals of theta, named as PyMC names the unconstrained values (`sigma_log__`)."""
     return split_marginals(marginals, [(unconstrained_name(h), h.shape, h.start) for h in lgm.hyperparameters])
