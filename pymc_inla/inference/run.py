@@ -14,12 +14,8 @@ from pymc_inla.inference.draws import draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import check_integration, integrate_theta
-<<<<<<< HEAD
 from pymc_inla.inference.kinks import rough_prior
-from pymc_inla.inference.latent_marginals import mixture_marginals
-=======
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
->>>>>>> 0b080a1a7fac8779af079bb40f012fd49f9f2c7a
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
     Choice,
@@ -180,13 +176,9 @@ def design_budget(d: int, size: int) -> int:
 
 
 def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
-<<<<<<< HEAD
-    """Mixtures of the conditional moments at the design points."""
-    # backwards: the points evaluated last are still kept
-    moments = [posterior.moments(e.theta) for e in reversed(integral.nodes)][::-1]
-=======
     """Mixtures of the conditional moments of x at the design points."""
-    return _mix([posterior.moments(e.theta) for e in integral.nodes], integral)
+    # backwards: the points evaluated last are still kept
+    return _mix([posterior.moments(e.theta) for e in reversed(integral.nodes)][::-1], integral)
 
 
 def predictor_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
@@ -208,7 +200,6 @@ def predictor_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> M
 
 
 def _mix(moments, integral: ThetaIntegral) -> Marginals:
->>>>>>> 0b080a1a7fac8779af079bb40f012fd49f9f2c7a
     mean, sd, skewness = (np.array([getattr(m, name) for m in moments]) for name in ("mean", "sd", "skewness"))
     return mixture_marginals(
         mean,
