@@ -106,7 +106,7 @@ def build_model(
     hypers = [merge(effect.spec.hyper, PRECISION_DEFAULT) for effect in columns.effects]
     for effect, hyper in zip(columns.effects, hypers, strict=True):
         if effect.spec.copy is None:
-            to_prior(hyper.prior, hyper.param)  # also of a fixed precision, whose prior is not used
+            check_prior(f"random effect {effect.spec.id!r}", hyper)  # also of a fixed precision, which does not use it
     check_names(columns, family)
     reported: list[Reported] = []
     betas: dict[str, float] = {}
@@ -139,6 +139,19 @@ def build_model(
         mean = INVERSE_LINKS[link](eta)
         family.observe(columns.formula.response, mean, natural, observed_data(columns))
     return Built(model, tuple(reported), betas, INVERSE_LINKS[link])
+
+
+def check_prior(where: str, hyper: Hyper) -> None:
+    """Refuse a prior that does not exist or whose parameters are wrong, saying where it stands.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    try:
+        to_prior(hyper.prior, hyper.param)
+    except InvalidOptionError as error:
+        raise InvalidOptionError(f"{where}, 'hyper': {error}") from error
 
 
 def check_names(columns: Columns, family: Family) -> None:
@@ -266,6 +279,7 @@ def family_hyperparameter(h: FamilyHyper, given: Hyper):
         )
         variable = pm.Deterministic(h.name, h.forward(pt.exp(theta)))
     else:
+        check_prior(f"control_family, {h.label}", hyper)
         prior = hyper.prior if hyper.param is None else (hyper.prior, hyper.param)
         variable = make_precision(internal, prior, initial=hyper.initial)
         if not positive:
