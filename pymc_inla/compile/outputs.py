@@ -3,6 +3,7 @@
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.replace import vectorize_graph
+from pytensor.graph.traversal import ancestors
 
 from pymc_inla.compile.mode import compile_function
 from pymc_inla.lgm import LatentGaussianModel
@@ -15,15 +16,17 @@ def compile_outputs(lgm: LatentGaussianModel):
     symbols = {v.variable: ("x", v) for v in lgm.latents} | {h.variable: ("theta", h) for h in lgm.hyperparameters}
     cache = {}
 
-    def batched(which, names):
-        """The compiled function of the expressions that are not plain variables."""
+    def batched(names):
+        """(the symbols that the expressions depend on, their compiled function of draws of these)."""
         if names not in cache:
+            expressions = [lgm.outputs[name] for name in names]
+            above = set(ancestors(expressions))
             batch = {
                 v: pt.tensor(name=f"batched_{k}", dtype="float64", shape=(None, *v.type.shape))
                 for k, v in enumerate(symbols)
+                if v in above
             }
-            outputs = vectorize_graph([lgm.outputs[name] for name in names], batch)
-            cache[names] = compile_function(list(batch.values()), outputs)
+            cache[names] = tuple(batch), compile_function(list(batch.values()), vectorize_graph(expressions, batch))
         return cache[names]
 
     def outputs(draws_theta, draws_x, names=None):
@@ -40,13 +43,13 @@ def compile_outputs(lgm: LatentGaussianModel):
             else:
                 computed.append(name)
         if computed:
-            function = batched(lgm, tuple(computed))
+            inputs, function = batched(tuple(computed))
             largest = max(_size(lgm.outputs[name]) for name in computed)
             step = max(1, CHUNK_ELEMENTS // max(1, largest))
             pieces = []
             for start in range(0, S, step):
                 with np.errstate(all="ignore"):
-                    found = function(*(np.ascontiguousarray(v[start : start + step]) for v in values.values()))
+                    found = function(*(np.ascontiguousarray(values[v][start : start + step]) for v in inputs))
                 stop = min(start + step, S)
                 pieces.append([_spread(f, stop - start, lgm.outputs[n]) for f, n in zip(found, computed, strict=True)])
             for k, name in enumerate(computed):

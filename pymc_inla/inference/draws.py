@@ -25,6 +25,8 @@ from pymc_inla.inference.theta_posterior import ThetaPosterior
 GOOD_K = 0.7
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
+SAMPLED_AT_ONCE = 5_000_000
+"""Elements of x drawn at once, beside the array that they go to."""
 MAX_COPY = 2e7
 """Elements of x up to which rows are taken by making a copy."""
 
@@ -85,20 +87,22 @@ def draw_joint(
     theta_out[row] = theta
     x = np.empty((n_draws, n_x))
     log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
-    log_density = integral.density.log_density_at
+    log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // n_x)
     for k, child in enumerate(x_seed.spawn(D)):
         mine = np.flatnonzero(owner == k)
         if len(mine) == 0:
             continue
-        sample = posterior.point(centers[k]).sample(np.random.default_rng(child), len(mine), densities=densities)
-        target = row[mine]
-        x[target] = sample.x
+        point, x_rng = posterior.point(centers[k]), np.random.default_rng(child)
         at_center = float(log_density(centers[k : k + 1])[0])
-        # Within a cell theta moves and x does not: both densities change by that of theta.
-        moved = log_density(theta[mine]) - at_center if blur else 0.0
-        log_q[target] = sample.log_q + at_center + moved
-        log_p[target] = sample.log_joint + moved
-        log_ratio[target] = log_p[target] - log_q[target]
+        for start in range(0, len(mine), at_once):
+            some = mine[start : start + at_once]
+            sample, target = point.sample(x_rng, len(some), densities=densities), row[some]
+            x[target] = sample.x
+            # Within a cell theta moves and x does not: both densities change by that of theta.
+            moved = log_density(theta[some]) - at_center if blur else 0.0
+            log_q[target] = sample.log_q + at_center + moved
+            log_p[target] = sample.log_joint + moved
+            log_ratio[target] = log_p[target] - log_q[target]
     if not densities:
         return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False)
     smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))

@@ -119,12 +119,11 @@ class LaplacePoint:
         return np.array([self.third_derivative(v) @ v for v in covariance.T])
 
     def _local_third_cumulant(self) -> np.ndarray:
-        f = self.approximation.functions
-        W = self.mode.likelihood.W[f.A_pattern.rows]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            covariance = np.where(W != 0, self.selected_inverse.A / W, 0.0)
-        third = self.third_derivative(np.ones(f.n_eta))[f.A_pattern.rows]
-        return np.bincount(f.A_pattern.indices, third * covariance**3, f.n_x)
+        f, W = self.approximation.functions, self.mode.likelihood.W
+        inverse = np.divide(1.0, W, out=np.zeros(len(W)), where=np.abs(W) > np.finfo(float).tiny)
+        covariance = self.selected_inverse.compute_A() * np.repeat(inverse, np.diff(f.A_pattern.indptr))
+        covariance *= covariance * covariance
+        return self.approximation.system.multiply_At(covariance, self.third_derivative(np.ones(f.n_eta)))
 
     def eta_moments(self) -> Moments:
         """Moments of p~(eta_r | theta, y), each (n_eta,)."""
@@ -171,11 +170,14 @@ class LaplacePoint:
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws from N(x* + shift, S)."""
         f, mode = self.approximation.functions, self.mode
-        deviation = mode.factor.sample(rng.standard_normal((f.n_x, m)))
-        x = (mode.x + self.mean_shift)[:, None] + deviation
+        deviation = mode.factor.sample(rng.standard_normal((m, f.n_x)).T)
+        center = mode.x + self.mean_shift
         log_q, log_joint = np.full(m, np.nan), np.full(m, np.nan)
         if not densities:
-            return Sample(x.T, log_q, log_joint)
+            x = deviation.T
+            x += center
+            return Sample(x, log_q, log_joint)
+        x = center[:, None] + deviation
         free = f.n_x - f.C.shape[0]
         A = f.A_pattern.to_matrix(mode.design.A)
         Q = f.Q_pattern.to_matrix(mode.prior.Q)

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.block_kernels import add_products, multiply_blocks
 from pymc_inla.linalg.partition import Partition
 
 MAX_SHARED = 3000
@@ -92,7 +93,7 @@ class LocalBlocks:
         self.Q_SS_index = position[rows[self.Q_SS]], position[cols[self.Q_SS]]
 
     def _pairs(self, n_eta):
-        """Numbers m of the pairs (g, s), the pairs (m1, m2) of the same block, and the entries e of A_S + a P."""
+        """Numbers m of the pairs (g, s), their range of every block, and the entries e of A_S + a P."""
         n_S = self.n_S
         entry_block = self.row_block[self.A_shared_row]
         blocked = entry_block < self.G
@@ -107,13 +108,7 @@ class LocalBlocks:
         counts = np.bincount(self.m_block, minlength=self.G)
         if np.sum(counts.astype(float) ** 2) > MAX_PAIRS:
             raise ValueError("local blocks touch too many shared latents for quadrature")
-        start = np.concatenate([[0], np.cumsum(counts)])
-        repeats = counts[self.m_block]
-        self.pair_first = np.repeat(np.arange(self.n_m), repeats)
-        offset = np.arange(len(self.pair_first)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-        self.pair_second = start[self.m_block[self.pair_first]] + offset
-        self.pair_s = self.m_shared[self.pair_first], self.m_shared[self.pair_second]
-        self.pair_cell = self.pair_s[0] * self.n_S + self.pair_s[1]
+        self.m_ptr = np.concatenate([[0], np.cumsum(counts)])
 
     def _entries(self, n_eta, pair_keys):
         """The pattern of A_S + a P: `A_e` says where an entry of A_S goes, fill_e where row fill_r of a times P of the
@@ -184,6 +179,24 @@ class LocalBlocks:
         """Sums of (n_eta,) over the rows of each block, (G,)"""
         return np.bincount(self.row_block, values, self.G + 1)[:-1]
 
-    def multiply_pairs(self, S_pairs, d) -> np.ndarray:
-        """Rows of S times d within each block, (n_m,)"""
-        return np.bincount(self.pair_first, S_pairs * d[self.pair_second], self.n_m)
+    def multiply(self, M, d) -> np.ndarray:
+        """Rows of M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
+        by_pair = np.ascontiguousarray(np.atleast_2d(d).T, dtype=float)
+        out = np.empty(by_pair.shape)
+        multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), by_pair, out)
+        return np.ascontiguousarray(out.T).reshape(np.shape(d))
+
+    def sum_products(self, left, right) -> np.ndarray:
+        """sum_g sum_k left_kg right_kg', (n_S, n_S), known to be symmetric, for (K, n_m) numbers on the pairs (g, s)"""
+        total = np.zeros((self.n_S, self.n_S))
+        by_pair = (np.ascontiguousarray(part.T, dtype=float) for part in (left, right))
+        add_products(self.m_ptr, self.m_shared, *by_pair, total)
+        return total + np.tril(total, -1).T
+
+    def reduce(self, H) -> np.ndarray:
+        """Z'HZ"""
+        return self.Z.T @ H @ self.Z if self.constrained else H
+
+    def expand(self, r) -> np.ndarray:
+        """Z r"""
+        return self.Z @ r if self.constrained else r

@@ -53,8 +53,7 @@ class Conditional:
         with np.errstate(all="ignore"):
             # a block without prior precision gives NaN, which ends the evaluation as not finite
             self.P = -self.solve_Q_gg(R)
-        schur = np.einsum("pc,pc->p", R[B.pair_first], self.P[B.pair_second])
-        self.Q_SS = self.Q_SS + np.bincount(B.pair_cell, schur, B.n_S**2).reshape(B.n_S, B.n_S)
+        self.Q_SS = self.Q_SS + B.sum_products(R.T, self.P.T)
         self.Q_SS = 0.5 * (self.Q_SS + self.Q_SS.T)
         self.b_S = self.b_S + np.bincount(B.m_shared, np.sum(self.P * self.b_L[B.m_block], axis=1), B.n_S)
 
@@ -305,7 +304,4 @@ def _variance_of_slopes(B: LocalBlocks, p, slopes) -> np.ndarray:
     """sum_g Var[d_g], (n_S, n_S)"""
     of_m = p[:, B.m_block]
     deviation = slopes - np.einsum("km,km->m", of_m, slopes)
-    total = np.zeros(len(B.pair_first))
-    for k in range(len(p)):
-        total += (of_m[k] * deviation[k])[B.pair_first] * deviation[k][B.pair_second]
-    return np.bincount(B.pair_cell, total, B.n_S**2).reshape(B.n_S, B.n_S)
+    return B.sum_products(of_m * deviation, deviation)

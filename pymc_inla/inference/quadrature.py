@@ -48,8 +48,8 @@ class QuadraturePoint:
     @cached_property
     def S(self) -> np.ndarray:
         """(n_S, n_S) covariance of x_S"""
-        Z = self.approximation.blocks.Z
-        return Z @ linalg.cho_solve(self.factor, Z.T) if Z.shape[1] else np.zeros((len(Z), len(Z)))
+        B = self.approximation.blocks
+        return B.expand(linalg.cho_solve(self.factor, B.Z.T)) if B.Z.shape[1] else np.zeros((B.n_S, B.n_S))
 
     @cached_property
     def adjoint(self) -> Adjoint:
@@ -173,7 +173,7 @@ class QuadratureInner:
             return _Search(None, None, Status.NON_FINITE, 0, 1)
         passes = current.n_passes
         for iteration in range(1, MAX_ITERATIONS + 1):
-            factor, exact = _factorize(B.Z.T @ current.H @ B.Z, conditional, B)
+            factor, exact = _factorize(B.reduce(current.H), conditional, B)
             if factor is None:
                 return _Search(current, None, Status.NOT_POSITIVE_DEFINITE, iteration, passes)
             reduced = B.Z.T @ current.gradient
@@ -191,7 +191,7 @@ class QuadratureInner:
                 status = Status.CONVERGED if exact and decrement < 1e-5 else Status.LINE_SEARCH_FAILED
                 return _Search(current, factor if exact else None, status, iteration, passes)
             current = new
-        factor, exact = _factorize(B.Z.T @ current.H @ B.Z, conditional, B)
+        factor, exact = _factorize(B.reduce(current.H), conditional, B)
         return _Search(current, factor if exact else None, Status.MAX_ITERATIONS, MAX_ITERATIONS, passes)
 
     def _line_search(self, current: LocalIntegral, step, decrement, drift, factor, rule):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymc_inla.inference.local_posterior import LocalIntegral
+from pymc_inla.linalg.forms import bilinear_forms, product_entries
 
 
 @dataclass
@@ -43,16 +44,11 @@ class Adjoint:
         self.conditional, B = c, c.blocks
         self.z = c.design.offset + c.A_S @ integral.x_S
         f = c.functions
-        AS = c.A_S @ S
-        rows, cols = f.W_rows, f.W_cols
-        self.ASA = np.asarray((c.A_S[rows].multiply(AS[cols])).sum(axis=1)).reshape(-1)
-        self.AS = AS
-        doubled = self.ASA.copy()
+        doubled = bilinear_forms(c.A_S, f.W_rows, S, c.A_S, f.W_cols)
         doubled[f.n_eta :] *= 2.0
         self.W_bar = -0.5 * doubled
-        self.S_pairs = S[B.pair_s]
         self.deviation = integral.d - integral.d_mean
-        self.y = np.array([B.multiply_pairs(self.S_pairs, d) for d in self.deviation])
+        self.y = B.multiply(S, self.deviation)
         self._evaluate_F()
         ones = self._pull(self.rho_F, self.y, curvature=True)
         self.first = ones
@@ -130,8 +126,8 @@ class Adjoint:
         if B.coupled or f.design_vjp is not None:
             row, col = B.e_row, B.e_col
             eta_bar = self.first.eta + second.eta
-            WAS = c.W_matrix(integral.W) @ self.AS
-            e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS[row, col]
+            WAS = product_entries(c.W_matrix(integral.W) @ c.A_S, S, row, col)
+            e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS
             e_bar[B.e_blocked] += self.A_S_bar
         if B.coupled:
             self._through_P(e_bar, b_bar, Q_bar, Q_gg_bar)
@@ -154,10 +150,10 @@ class Adjoint:
         P_bar = np.column_stack([np.bincount(B.fill_m, filled[:, r], B.n_m) for r in range(B.b)])
         P_bar = P_bar + c.b_L[B.m_block] * shared_bar
         Y = c.solve_Q_gg(P_bar)
-        # cotangent of Q_SS on the pairs, symmetrized
-        x_S, v, (i, j) = self.integral.x_S, self.v, B.pair_s
-        M = -0.5 * (x_S[i] * x_S[j] + v[i] * x_S[j] + v[j] * x_S[i] + self.S_pairs)
-        T = np.column_stack([B.multiply_pairs(M, P[:, r]) for r in range(B.b)])
+        # cotangent of Q_SS, symmetrized
+        x_S, v = self.integral.x_S, self.v
+        M = -0.5 * (np.outer(x_S + v, x_S) + np.outer(x_S, v) + self.S)
+        T = B.multiply(M, P.T).T
         R_bar = 2.0 * T - Y
         Q_bar[B.Q_LS] = R_bar[B.Q_m, B.Q_LS_component]
         outer = P[:, :, None] * T[:, None, :] - Y[:, :, None] * P[:, None, :]

@@ -15,12 +15,12 @@ import numpy as np
 from scipy import sparse
 
 from pymc_inla.inference.inner import Moments
+from pymc_inla.linalg.forms import bilinear_forms
 
 MAX_SKEWNESS = 0.9
 """A skew normal reaches 0.995; beyond this the expansion is no longer one."""
 SKEWNESS_BUDGET = 3e6
 """Shared latents times predictors times nodes up to which the skewness of x_S is computed"""
-CHUNK_CELLS = 4_000_000
 
 
 def latent_moments(point) -> Moments:
@@ -37,9 +37,9 @@ def latent_moments(point) -> Moments:
     local_mean = local.mean + conditional.prior_mean(mean[B.shared])
     for c in range(B.b):
         effect = local.B[:, c] + conditional.P[:, c]
-        through = _quadratic(B, point.adjoint.S_pairs, effect, effect)
+        through = _quadratic(B, point.S, effect, effect)
         variance = local.variance[:, c, c] + through
-        third = local.third(c) + 3.0 * _quadratic(B, point.adjoint.S_pairs, effect, local.T(c))
+        third = local.third(c) + 3.0 * _quadratic(B, point.S, effect, local.T(c))
         at = B.local[:, c]
         mean[at], sd[at] = local_mean[:, c], np.sqrt(variance)
         skewness[at] = _bounded(third, sd[at])
@@ -66,15 +66,10 @@ def predictor_moments(point) -> Moments:
     if B.b == 1:
         third = a[:, 0] ** 3 * local.third(0)[inside]
         spread = sparse.csr_array((local.T(0), (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
-    chunk = max(1, CHUNK_CELLS // max(1, B.n_S))
-    effect = sparse.csr_array(effect)
-    for start in range(0, n if B.n_S else 0, chunk):
-        at = slice(start, min(start + chunk, n))
-        moved = effect[at] @ point.S
-        variance[at] += np.asarray(effect[at].multiply(moved).sum(axis=1)).reshape(-1)
-        if spread is not None:
-            pulled = np.asarray(spread[inside[at]].multiply(moved).sum(axis=1)).reshape(-1)
-            third[at] += 3.0 * a[at, 0] ** 2 * pulled
+    effect, every = sparse.csr_array(effect), np.arange(n)
+    variance = variance + bilinear_forms(effect, every, point.S, effect, every)
+    if spread is not None:
+        third = third + 3.0 * a[:, 0] ** 2 * bilinear_forms(effect, every, point.S, spread, inside)
     sd = np.sqrt(np.maximum(variance, 0.0))
     return Moments(mean, sd, _bounded(third, sd))
 
@@ -104,9 +99,9 @@ class _LocalCumulants:
         return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, g], self.slopes)
 
 
-def _quadratic(B, S_pairs, left, right) -> np.ndarray:
+def _quadratic(B, S, left, right) -> np.ndarray:
     """left_g'S right_g for every block, (G,)"""
-    return np.bincount(B.m_block, left * B.multiply_pairs(S_pairs, right), B.G)
+    return np.bincount(B.m_block, left * B.multiply(S, right), B.G)
 
 
 def _bounded(third, sd) -> np.ndarray:

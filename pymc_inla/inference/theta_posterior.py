@@ -18,6 +18,12 @@ KEEP_BYTES = 2.5e8
 is kept as a warm start, and a point that is needed again is evaluated again."""
 
 
+NEIGHBORS = 12
+"""Known points that a warm start is extrapolated from"""
+LARGEST_WEIGHTS = 8.0
+"""Sum of the absolute weights of an extrapolation, beyond which a polynomial of lower degree is used"""
+
+
 @dataclass(frozen=True)
 class WarmStart:
     """The part of an inner point that a neighbor starts from."""
@@ -43,6 +49,24 @@ class Evaluation:
     """The InnerPoint, or None when it was not kept"""
     moments: Any = None
     """Moments of x, where they were taken because the point could not be kept"""
+
+
+def extrapolation_weights(z: np.ndarray) -> np.ndarray:
+    """Weights (k,) that carry values at points z (k, d), ascending in distance, over to the origin.
+
+    Of the polynomials of degree two, one and zero, the highest that the points determine and whose weights are small;
+    among the weights that reproduce it those of least norm.
+    """
+    k, d = z.shape
+    i, j = np.triu_indices(d)
+    for basis in (np.column_stack([np.ones(k), z, z[:, i] * z[:, j]]), np.column_stack([np.ones(k), z])):
+        if k < basis.shape[1]:
+            continue
+        value_at_origin = np.eye(basis.shape[1])[0]
+        weights, _, rank, _ = np.linalg.lstsq(basis.T, value_at_origin, rcond=1e-6)
+        if rank == basis.shape[1] and np.abs(weights).sum() <= LARGEST_WEIGHTS:
+            return weights
+    return np.eye(k)[0]
 
 
 class ThetaPosterior:
@@ -86,7 +110,7 @@ class ThetaPosterior:
         known = self._memory.get(key)
         if known is not None and (known.gradient is not None or not gradient):
             return known
-        start = WarmStart(known.theta, known.x_star) if known is not None else self._nearest(theta)
+        start = WarmStart(known.theta, known.x_star) if known is not None else self._warm_start(theta)
         point = self._evaluate(theta, start, gradient)
         value = float(point.log_posterior)
         tolerated = Status.CONVERGED, Status.MAX_ITERATIONS, Status.LINE_SEARCH_FAILED
@@ -120,13 +144,16 @@ class ThetaPosterior:
         self.root = root if len(root) else None
         self.strict = self(theta_star).status is Status.CONVERGED
 
-    def _nearest(self, theta: np.ndarray):
+    def _warm_start(self, theta: np.ndarray):
+        """x* at theta, extrapolated from the nearest known points by a polynomial of degree two, one or zero."""
         known = [e for e in self._memory.values() if np.isfinite(e.log_posterior)] if self.root is not None else []
         if not known:
             return self.center
-        z = np.linalg.solve(self.root, (np.array([e.theta for e in known]) - theta).T)
-        nearest = known[int(np.argmin((z**2).sum(0)))]
-        return WarmStart(nearest.theta, nearest.x_star)
+        z = np.linalg.solve(self.root, (np.array([e.theta for e in known]) - theta).T).T
+        order = np.argsort((z**2).sum(axis=1), kind="stable")[:NEIGHBORS]
+        weights = extrapolation_weights(z[order])
+        x_star = sum(w * known[i].x_star for w, i in zip(weights, order, strict=True) if w != 0)
+        return WarmStart(theta, x_star)
 
     def moments(self, theta: np.ndarray):
         """Moments of x at theta, from the point or as collected."""

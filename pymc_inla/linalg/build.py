@@ -13,13 +13,15 @@ from pymc_inla.linalg.dense import SPARSE_COST, DenseSystem
 from pymc_inla.linalg.partition import Partition, choose_local
 from pymc_inla.linalg.system import System
 
-SOLVERS = ("auto", "dense", "elimination", "sparse")
+SOLVERS = ("auto", "dense", "plates", "elimination", "sparse")
 SMALL = 3e7
 """Multiplications up to which the dense solver is taken without further thought: some milliseconds."""
 LOOP_COST = 10.0
 """Cost of a multiplication in a compiled loop, in multiplications of BLAS (measured)."""
 MAX_REMAINDER = 6000
 """Shared latents that a dense remainder may have: 288 MB."""
+MAX_DENSE_TAIL = 24
+"""Unknowns of the tail up to which rows of A are held dense on it."""
 FEW = 100
 """Shared latents so few that their dense matrix costs next to nothing."""
 
@@ -39,7 +41,7 @@ def build_system(
     C : sparse, (k, n_x)
         Hard constraints; redundant rows are removed.
     e : (k,)
-    solver : {"auto", "dense", "elimination", "sparse"}
+    solver : {"auto", "dense", "plates", "elimination", "sparse"}
 
     Returns
     -------
@@ -62,8 +64,14 @@ def build_system(
     if solver == "sparse":
         return _sparse(patterns)
     partition = choose_local(Q_pattern, A_pattern, W_rows, W_cols, C)
+    if solver == "plates" and not scalars(partition, A_pattern, len(W_rows)):
+        raise InvalidOptionError("solver='plates' needs scalar local latents and one predictor per observation.")
+    if solver == "plates":
+        return _plates(patterns, partition)
     if solver == "elimination":
         return _elimination(patterns, partition)
+    if rows_are_dense(partition, A_pattern, len(W_rows), len(e)):
+        return _plates(patterns, partition)
     return _cheapest(patterns, partition)
 
 
@@ -72,6 +80,18 @@ def dense_cost(A_pattern: Pattern) -> float:
     n_eta, n_x = A_pattern.shape
     products = float(np.sum(np.diff(A_pattern.indptr).astype(float) ** 2))
     return float(n_x) ** 3 + min(float(n_eta) * n_x**2, SPARSE_COST * products)
+
+
+def scalars(partition: Partition, A_pattern: Pattern, n_W: int) -> bool:
+    """Whether the local blocks are scalars and every observation has one predictor."""
+    return partition.local_blocks.size > 0 and partition.local_blocks.shape[1] == 1 and n_W == A_pattern.shape[0]
+
+
+def rows_are_dense(partition: Partition, A_pattern: Pattern, n_W: int, n_constraints: int) -> bool:
+    """Whether the tail beside scalar local latents is so small that dense rows cost no more than sparse ones."""
+    entries = max(A_pattern.nnz / max(A_pattern.shape[0], 1) - 1.0, 1.0)
+    tail = len(partition.shared) + n_constraints
+    return scalars(partition, A_pattern, n_W) and tail <= min(MAX_DENSE_TAIL, 4 + 3 * entries)
 
 
 def _cheapest(patterns, partition: Partition) -> System:
@@ -116,6 +136,13 @@ def _elimination(patterns, partition: Partition) -> System:
     from pymc_inla.linalg.elimination import EliminationSystem
 
     return EliminationSystem(*patterns, partition)
+
+
+def _plates(patterns, partition: Partition) -> System:
+    from pymc_inla.linalg.plates import PlateSystem
+
+    Q_pattern, A_pattern, _, _, C, e = patterns
+    return PlateSystem(Q_pattern, A_pattern, C, e, partition)
 
 
 def _sparse(patterns) -> System:

@@ -72,7 +72,9 @@ class DenseFactor:
             if sparse.issparse(A):
                 A = A.toarray()
             W_entries[chunk.W_positions] = np.einsum("ij,ij->i", AS[chunk.W_rows], A[chunk.W_cols])
-        return SelectedInverse(diagonal=np.diag(S).copy(), Q=S[s.Q_rows, s.Q_pattern.indices], W=W_entries, A=A_entries)
+        return SelectedInverse(
+            diagonal=np.diag(S).copy(), Q=S[s.Q_rows, s.Q_pattern.indices], W=W_entries, compute_A=lambda: A_entries
+        )
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class EliminationFactor:
         normals = np.asarray(normals, dtype=float)
         y = np.zeros((system.n_tail, normals.shape[1]))
         y[:n_S] = self.tail.sample(normals[system.shared])
-        x = np.empty_like(normals)
+        x = np.empty(normals.shape)
         x[system.shared] = y[:n_S]
         x[layout.blocks] = np.einsum("grc,gcm->grm", np.linalg.cholesky(self.D_inverse), normals[layout.blocks])
         kernels.expand_from_tail(y, layout, self.s, x)
@@ -75,17 +75,21 @@ class EliminationFactor:
         return x
 
     def selected_inverse(self) -> SelectedInverse:
-        """Entries of S on the patterns of Q, W and A, in one pass over the data."""
+        """Entries of S on the patterns of Q and W in one pass over the data, and of A when asked for."""
+        diagonal, Q, W, _ = self._selected(0)
+        return SelectedInverse(diagonal, Q, W, lambda: self._selected(len(self.A))[3])
+
+    def _selected(self, n_A: int):
         system = self.system
         K = self.tail.inverse
         diagonal, Q = np.empty(system.n_x), np.empty(system.Q_pattern.nnz)
-        W, A = np.empty(len(self.W)), np.zeros(len(self.A))
+        W, A = np.empty(len(self.W)), np.zeros(n_A)
         diagonal[system.shared] = np.diag(K)[: len(system.shared)]
         Q[system.Q_shared[0]] = K[system.Q_shared[1], system.Q_shared[2]]
         kernels.selected(self.A, self.W, len(Q), system.layout, self.D_inverse, self.s, K, diagonal, Q, W, A)
         # the kernel fills the rows of the blocks; their transposes are on the rows of the shared latents
         Q[system.Q_transposed[0]] = Q[system.Q_transposed[1]]
-        return SelectedInverse(diagonal, Q, W, A)
+        return diagonal, Q, W, A
 
 
 class EliminationSystem(Products):

@@ -405,9 +405,11 @@ def add_row(k, w, u, t, b, starts, slot_ptr, slot, A_out):
 
 @compiled
 def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out, W_out, A_out):
-    """Entries of S for every group, given the inverse of the tail (P, P). Fills the last four arrays (A_out starts at
-    zero); entries of Q between shared latents are not touched. Entries of Q between block and tail are filled on the
-    block's rows."""
+    """Entries of S for every group, given the inverse of the tail (P, P).
+
+    Fills the last four arrays (A_out starts at zero, and is left out if it is empty). Entries of Q between shared
+    latents are not touched, those between block and tail are filled on the block's rows.
+    """
     # members are read once: each access in a loop would cost a change of its reference count
     J_all = layout.J
     J_ptr = layout.J_ptr
@@ -467,11 +469,13 @@ def selected(A, W, n_Q, layout, D_inverse, s_all, tail_inverse, diagonal, Q_out,
         for k in range(row_ptr[g], row_ptr[g + 1]):
             row_of_AS(k, A, starts, slot_ptr, slot, s, inverse, K, U, b, nj, a, R, u, t)
             W_out[rows[k]] = covariance_of_rows(u, t, a, R, s, b, nj)
-            add_row(k, W[rows[k]], u, t, b, starts, slot_ptr, slot, A_out)
+            if len(A_out):
+                add_row(k, W[rows[k]], u, t, b, starts, slot_ptr, slot, A_out)
         for k in range(pair_ptr[g], pair_ptr[g + 1]):
             i, l, w = pair_first[k], pair_second[k], W[pairs[k]]
             row_of_AS(i, A, starts, slot_ptr, slot, s, inverse, K, U, b, nj, a, R, u, t)
             row_of_AS(l, A, starts, slot_ptr, slot, s, inverse, K, U, b, nj, a2, R2, u2, t2)
             W_out[pairs[k]] = covariance_of_rows(u, t, a2, R2, s, b, nj)
-            add_row(i, w, u2, t2, b, starts, slot_ptr, slot, A_out)
-            add_row(l, w, u, t, b, starts, slot_ptr, slot, A_out)
+            if len(A_out):
+                add_row(i, w, u2, t2, b, starts, slot_ptr, slot, A_out)
+                add_row(l, w, u, t, b, starts, slot_ptr, slot, A_out)

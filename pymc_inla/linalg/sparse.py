@@ -67,7 +67,7 @@ class SparseFactor:
         if n_S < system.n_tail:
             excess = system.constraints.eliminated @ own + system.constraints.shared @ shared
             own -= self.s[:, n_S:] @ self.tail.solve_M(excess)
-        x = np.empty_like(normals)
+        x = np.empty(normals.shape)
         x[system.sparse_part], x[system.shared] = own, shared
         return x
 
@@ -92,7 +92,7 @@ class SparseFactor:
         Q[positions] = K[rows, columns]
         W, A = np.empty(len(self.W)), np.zeros(len(self.A))
         kernels.selected_rows(self.A, self.W, system.layout, D_inverse, self.s, np.ascontiguousarray(K), W, A)
-        return SelectedInverse(diagonal, Q, W, A)
+        return SelectedInverse(diagonal, Q, W, lambda: A)
 
 
 class SparseSystem(Products):

@@ -6,7 +6,9 @@ inverse is the constrained covariance Z(Z'HZ)^-1 Z' and log|det K| - log det CC'
 are an orthonormal basis of the null space of C. H may be singular along directions that the constraints fix.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +26,13 @@ class SelectedInverse:
     """(Q_pattern.nnz,), S on the pattern of Q"""
     W: np.ndarray
     """(n_W,), (A S A')[W_rows, W_cols]"""
-    A: np.ndarray
-    """(A_pattern.nnz,), (W A S) on the pattern of A: half the gradient of log det(Q + A'WA) in the entries of A"""
+    compute_A: Callable[[], np.ndarray]
+
+    @cached_property
+    def A(self) -> np.ndarray:
+        """(A_pattern.nnz,), (W A S) on the pattern of A: half the gradient of log det(Q + A'WA) in the entries of A.
+        Computed when asked for: a design that does not depend on theta never needs it for a gradient."""
+        return self.compute_A()
 
 
 class Factor(Protocol):
@@ -41,7 +48,11 @@ class Factor(Protocol):
         """S r, for r of shape (n_x,) or (n_x, m)."""
 
     def sample(self, normals: np.ndarray) -> np.ndarray:
-        """Draws from N(0, S): (n_x, m) standard normals to (n_x, m) draws, deterministic."""
+        """Draws from N(0, S): (n_x, m) standard normals to (n_x, m) draws, deterministic.
+
+        The normals may be overwritten: those of a Fortran-ordered array, one draw after the other, are where the memory
+        of a large model would not hold both.
+        """
 
     def selected_inverse(self) -> SelectedInverse:
         """The entries of S that the inference needs."""

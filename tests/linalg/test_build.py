@@ -16,7 +16,7 @@ def kind(p):
 def test_auto_picks_the_solver_by_structure():
     rng = np.random.default_rng(1)
     assert kind(STRUCTURES["iid"](rng)) == "DenseSystem"
-    assert kind(iid_with_fixed_effects(rng, n=6000, groups=600)) == "EliminationSystem"
+    assert kind(iid_with_fixed_effects(rng, n=6000, groups=600)) == "PlateSystem"
     n = 3000
     crossed = [np.ones((n, 1)), one_hot(rng.integers(400, size=n), 400), one_hot(rng.integers(150, size=n), 150)]
     assert kind(problem([np.eye(1), sparse.eye_array(400), sparse.eye_array(150)], crossed, rng)) == "EliminationSystem"
@@ -27,7 +27,7 @@ def test_auto_picks_the_solver_by_structure():
     assert kind(problem([np.eye(1), sparse.eye_array(400), sparse.eye_array(2000)], nested, rng)) == "SparseSystem"
 
 
-@pytest.mark.parametrize("solver", ["auto", "elimination", "sparse"])
+@pytest.mark.parametrize("solver", ["auto", "plates", "elimination", "sparse"])
 def test_large_enough_to_reallocate_and_agree_with_dense(solver):
     """More than 1024 entries in the lists of groups; observations that touch no local block."""
     rng = np.random.default_rng(4)
@@ -55,7 +55,7 @@ def one_way(rng, log_tau, groups=30, n=240):
     return p, 1.0 / np.sum(v), np.sum(np.log(tau + W)) + np.log(np.sum(v)), (1 / (tau + W), W / (tau + W)), index
 
 
-@pytest.mark.parametrize("solver", ["elimination", "sparse"])
+@pytest.mark.parametrize("solver", ["plates", "elimination", "sparse"])
 @pytest.mark.parametrize("log_tau", [-20.0, -10.0, 0.0, 10.0, 25.0])
 def test_extreme_precisions(solver, log_tau):
     """Uncentered elimination would lose a factor W / tau = 1e10 of the precision here; the centered form loses nothing,

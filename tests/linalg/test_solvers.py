@@ -8,10 +8,13 @@ import pytest
 from linalg_structures import STRUCTURES, oracle
 from scipy import sparse
 
+from pymc_inla.errors import InvalidOptionError
 from pymc_inla.linalg import build_system
 from pymc_inla.status import Status
 
 SOLVERS = ("dense", "elimination", "sparse")
+WITH_PLATES = (*SOLVERS, "plates")
+"""The fourth solver needs scalar local latents."""
 RTOL, ATOL = 1e-9, 1e-11
 
 
@@ -51,8 +54,21 @@ def test_structures(name, m, solver):
     check(STRUCTURES[name](np.random.default_rng(7), m=m), solver)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", ["iid", "slopes2", "crossed", "nested", "hierarchical"])
+@pytest.mark.parametrize("name", ["iid", "crossed", "nested", "hierarchical"])
+def test_plates(name):
+    check(STRUCTURES[name](np.random.default_rng(7)), "plates")
+
+
+def test_plates_need_scalar_blocks():
+    with pytest.raises(InvalidOptionError, match="scalar local latents"):
+        build_system(*STRUCTURES["slopes2"](np.random.default_rng(7)).patterns, solver="plates")
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [(name, solver) for name in ("iid", "slopes2", "crossed", "nested", "hierarchical") for solver in SOLVERS]
+    + [(name, "plates") for name in ("iid", "crossed", "nested", "hierarchical")],
+)
 def test_constraints_on_local_and_shared(name, solver):
     """Sum to zero of the first and of the last latents, one row that mixes both, and a redundant row."""
     rng = np.random.default_rng(11)
@@ -71,14 +87,15 @@ def test_hardly_any_data(name, n, solver):
     check(STRUCTURES[name](np.random.default_rng(5), n=n), solver)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", WITH_PLATES)
 def test_negative_weights_are_fine_while_the_sum_is_positive_definite(solver):
     W = np.where(np.arange(60) % 7 == 0, -0.02, 1.0)
     check(STRUCTURES["iid"](np.random.default_rng(7), W=W), solver)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize(
+    ("name", "solver"), [(name, solver) for name in STRUCTURES for solver in SOLVERS] + [("iid", "plates")]
+)
 def test_indefinite_and_non_finite_give_a_status(name, solver):
     problem = STRUCTURES[name](np.random.default_rng(7))
     system = build_system(*problem.patterns, solver=solver)
@@ -105,7 +122,7 @@ def test_singular_without_constraint_is_reported(solver):
         assert factor.status is Status.NOT_POSITIVE_DEFINITE
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", WITH_PLATES)
 def test_same_input_gives_the_same_bits(solver):
     problem = STRUCTURES["crossed"](np.random.default_rng(7))
     system = build_system(*problem.patterns, solver=solver)
