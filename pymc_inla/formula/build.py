@@ -106,7 +106,7 @@ def build_model(
     hypers = [merge(effect.spec.hyper, PRECISION_DEFAULT) for effect in columns.effects]
     for effect, hyper in zip(columns.effects, hypers, strict=True):
         if effect.spec.copy is None:
-            to_prior(hyper.prior, hyper.param)  # also of a fixed precision, whose prior is not used
+            check_prior(f"random effect {effect.spec.id!r}", hyper)  # also of a fixed precision, which does not use it
     check_names(columns, family)
     reported: list[Reported] = []
     betas: dict[str, float] = {}
@@ -141,6 +141,19 @@ def build_model(
     return Built(model, tuple(reported), betas, INVERSE_LINKS[link])
 
 
+def check_prior(where: str, hyper: Hyper) -> None:
+    """Refuse a prior that does not exist or whose parameters are wrong, saying where it stands.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    try:
+        to_prior(hyper.prior, hyper.param)
+    except InvalidOptionError as error:
+        raise InvalidOptionError(f"{where}, 'hyper': {error}") from error
+
+
 def check_names(columns: Columns, family: Family) -> None:
     """Refuse ids that collide with names which the model needs for something else.
 
@@ -164,7 +177,11 @@ def check_names(columns: Columns, family: Family) -> None:
 
 
 def observed_data(columns: Columns) -> dict[str, np.ndarray]:
-    return {"y": columns.y, "E": columns.E, "Ntrials": columns.Ntrials.astype(np.int64)}
+    y, missing = columns.y, np.isnan(columns.y)
+    if missing.any():
+        # under the mask a number that every type holds: PyMC casts counts to integers
+        y = np.ma.MaskedArray(np.where(missing, 0.0, y), missing)
+    return {"y": y, "E": columns.E, "Ntrials": columns.Ntrials.astype(np.int64)}
 
 
 def fixed_part(columns: Columns, priors: FixedPriors):
@@ -266,6 +283,7 @@ def family_hyperparameter(h: FamilyHyper, given: Hyper):
         )
         variable = pm.Deterministic(h.name, h.forward(pt.exp(theta)))
     else:
+        check_prior(f"control_family, {h.label}", hyper)
         prior = hyper.prior if hyper.param is None else (hyper.prior, hyper.param)
         variable = make_precision(internal, prior, initial=hyper.initial)
         if not positive:

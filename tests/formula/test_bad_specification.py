@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pymc_inla import inla
-from pymc_inla.errors import InvalidDataError, InvalidOptionError
+from pymc_inla.errors import ImproperPosteriorError, InvalidDataError, InvalidOptionError
 
 N = 12
 IID = {"id": "g", "model": "iid"}
@@ -120,6 +120,57 @@ FORMULAS = {
         "prior='loggamma' of the multiplier of a copy",
     ),
 }
+
+PRIORS = {
+    "unknown": ({"prior": "pcprec"}, "random effect 'g', 'hyper': Prior 'pcprec' is unknown. Did you mean `pc.prec`"),
+    "negative rate": ({"prior": "loggamma", "param": [1, -1]}, "'g'.*loggamma: rate b = -1.0; it is positive"),
+    "negative precision": ({"prior": "normal", "param": [0, -1]}, "'g'.*normal: precision = -1.0; it is positive"),
+    "alpha": ({"prior": "pc.prec", "param": [1, 1.5]}, "'g'.*alpha = 1.5; it is a probability"),
+    "number of parameters": ({"prior": "pc.prec", "param": [1]}, r"takes 2 parameters \(u, alpha\)"),
+    "unsorted table": ({"prior": "table: 1 0 2 | 0 0 0"}, "'g'.*the knots must ascend"),
+    "short table": ({"prior": "table: 1 | 0"}, "'g'.*at least 2 knots"),
+    "odd table": ({"prior": "table: 1 2 3"}, "'g'.*as many values as knots; found 3"),
+    "unknown name": ({"prior": "expression: -thta^2"}, "'g'.*'thta' is unknown.*Did you mean `theta`"),
+    "not finite": ({"prior": "expression: log(-theta)"}, "g_tau.*nan at theta = 4"),
+    "Python": ({"prior": "expression: __import__('os')"}, "'g'.*is not part of R arithmetic"),
+}
+
+
+@pytest.mark.parametrize("case", PRIORS)
+def test_prior(case):
+    hyper, message = PRIORS[case]
+    with pytest.raises(InvalidOptionError, match=message):
+        inla(entry(hyper=[hyper]), data=frame())
+
+
+def test_prior_of_the_likelihood():
+    control = {"hyper": [{"prior": "pc.prec", "param": [1, 2]}]}
+    with pytest.raises(InvalidOptionError, match=r"control_family, Precision for the Gaussian obs.*alpha = 2"):
+        inla(PLAIN, data=frame(), control_family=control)
+
+
+@pytest.mark.parametrize("prior", ["flat", "logflat"])
+def test_improper_prior(prior):
+    with pytest.raises(ImproperPosteriorError, match=f"g: under the prior {prior} the posterior is improper"):
+        inla(entry(hyper=[{"prior": prior}]), data=frame())
+
+
+CONSTRAINTS = {
+    "singular": ({"extraconstr": {"A": [[1, 1, 1, 1], [2, 2, 2, 2]]}}, "row 1 of extraconstr is redundant"),
+    "redundant": ({"constr": True, "extraconstr": {"A": [[1, 1, 1, 1]]}}, "redundant.*sum-to-zero row of constr"),
+    "inconsistent": ({"constr": True, "extraconstr": {"A": np.ones(4), "e": [1]}}, "contradicts.*imply 0.*e is 1"),
+    "columns": ({"extraconstr": {"A": np.ones((1, 3))}}, r"shape \(1, 3\).*each of the 4 levels"),
+    "right side": ({"extraconstr": {"A": np.ones((1, 4)), "e": [0, 0]}}, r"e'\] has shape \(2,\)"),
+    "zero": ({"extraconstr": {"A": np.zeros((1, 4))}}, "zero everywhere"),
+    "keys": ({"extraconstr": {"B": 1}}, r"found \['B'\]"),
+}
+
+
+@pytest.mark.parametrize("case", CONSTRAINTS)
+def test_constraint(case):
+    keys, message = CONSTRAINTS[case]
+    with pytest.raises((InvalidOptionError, InvalidDataError), match=message):
+        inla(entry(**keys), data=frame())
 
 
 @pytest.mark.parametrize("case", FORMULAS)
