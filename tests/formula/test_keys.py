@@ -203,6 +203,44 @@ def test_autoregressive_groups():
     check(result, dense(incidence((week - 1) * 4 + DATA["g"], size=12), Q=Q))
 
 
+def scaled(R):
+    """Generalized variance one (Sorbye & Rue 2014)."""
+    return R * np.exp(np.mean(np.log(np.diag(np.linalg.pinv(R, rcond=1e-10, hermitian=True)))))
+
+
+def walk(order, m=4):
+    D = np.diff(np.eye(m), order, axis=0)
+    return scaled(D.T @ D)
+
+
+NEIGHBORS = np.array([[0, 1, 1, 0], [1, 0, 1, 0], [1, 1, 0, 1], [0, 0, 1, 0]])
+GROUPS = {
+    "exchangeable": ({"hyper": {"initial": 0.8, "fixed": True}}, np.expm1(0.8) / (np.exp(0.8) + 3)),
+    "exchangeablepos": ({"hyper": {"initial": 0.8, "fixed": True}}, 1 / (1 + np.exp(-0.8))),
+    "rw1": ({}, walk(1)),
+    "rw2": ({}, walk(2)),
+    "besag": ({"graph": NEIGHBORS}, scaled(np.diag(NEIGHBORS.sum(axis=0)) - NEIGHBORS)),
+}
+
+
+@pytest.mark.parametrize("model", GROUPS)
+def test_group_models(model):
+    """Q_group (x) tau I without an intercept, which the intrinsic ones hold."""
+    keys, Q_group = GROUPS[model]
+    if np.ndim(Q_group) == 0:
+        Q_group = np.linalg.inv((1 - Q_group) * np.eye(4) + Q_group * np.ones((4, 4)))
+    rng = np.random.default_rng(4)
+    # every level in every group at least once, so that the null space is determined
+    data = pd.DataFrame({"y": rng.normal(size=32), "g": np.tile([1, 2, 3, 4], 8), "week": np.repeat([1, 2, 3, 4], 8)})
+    effect = {"id": "g", "model": "iid", "group": "week", "control.group": {"model": model, **keys}, **FIXED}
+    result = fit([effect], data, formula={"fixed": ["0"]})
+    Z = np.eye(16)[(data["week"] - 1) * 4 + data["g"] - 1]
+    S = np.linalg.inv(np.kron(TAU * Q_group, np.eye(4)) + NOISE * Z.T @ Z)
+    table = result.summary_random["g"]
+    np.testing.assert_allclose(table["mean"], S @ (NOISE * Z.T @ data["y"].to_numpy()), atol=2e-5)
+    np.testing.assert_allclose(table["sd"], np.sqrt(np.diag(S)), atol=2e-5)
+
+
 def test_copy():
     effects = [{"id": "g", "model": "iid", **FIXED}, {"id": "h", "model": "iid", "copy": "g"}]
     check(fit(effects), dense(incidence(DATA["g"]) + incidence(DATA["h"])))
