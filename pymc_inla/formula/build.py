@@ -177,7 +177,10 @@ def check_names(columns: Columns, family: Family) -> None:
 
 
 def observed_data(columns: Columns) -> dict[str, np.ndarray]:
-    return {"y": columns.y, "E": columns.E, "Ntrials": columns.Ntrials.astype(np.int64)}
+    """Data of the rows; missing responses are masked, and hold a number that survives the cast to integers."""
+    missing = np.isnan(columns.y)
+    y = np.ma.MaskedArray(np.where(missing, 1.0, columns.y), missing) if missing.any() else columns.y
+    return {"y": y, "E": columns.E, "Ntrials": columns.Ntrials.astype(np.int64)}
 
 
 def fixed_part(columns: Columns, priors: FixedPriors):
