@@ -326,3 +326,25 @@ def test_missing_responses_are_predicted():
 def test_debug_says_what_the_effect_does(caplog):
     fit([{"id": "g", "model": "iid", "debug": True, **FIXED}])
     assert "g: 4 levels, 1 replicates, 1 groups" in caplog.text
+
+
+@pytest.mark.parametrize(("family", "options"), [("poisson", {}), ("bernoulli", {}), ("binomial", {"Ntrials": 4})])
+def test_missing_counts_are_predicted(family, options):
+    """A missing response is no number that an integer could hold."""
+    y = np.tile([0.0, 1.0, 1.0, np.nan], 6)
+    result = inla(
+        {"response": "y", "random": [{"id": "g", "model": "iid", **FIXED}]},
+        family,
+        {"y": y, "g": DATA["g"]},
+        progressbar=False,
+        random_seed=1,
+        draws=200,
+        chains=1,
+        **options,
+    )
+    assert list(result.predictive.index) == list(range(3, 24, 4))
+    assert np.all(np.isfinite(result.summary_fitted_values))
+    # what is predicted has the mean of the fitted value; 200 draws, four standard errors
+    mean = result.summary_fitted_values["mean"].to_numpy()[3::4] * options.get("Ntrials", 1)
+    error = 4 * result.predictive["sd"] / np.sqrt(200)
+    assert np.all(np.abs(result.predictive["mean"] - mean) < error)
