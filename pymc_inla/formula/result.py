@@ -7,8 +7,10 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pytensor.tensor as pt
 from xarray import DataTree
 
+from pymc_inla.compile.mode import compile_function
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.formula.build import Built
 from pymc_inla.formula.columns import Columns
@@ -158,12 +160,8 @@ class Result:
 
         For count families this is the mean at E = 1, for the binomial the probability.
         """
-        import pytensor
-        import pytensor.tensor as pt
-
         eta = pt.dmatrix("eta")
-        inverse = pytensor.function([eta], self.built.inverse_link(eta), mode="FAST_COMPILE")
-        return self._predictor_table(inverse)
+        return self._predictor_table(compile_function([eta], self.built.inverse_link(eta)))
 
     @cached_property
     def predictive(self) -> pd.DataFrame:

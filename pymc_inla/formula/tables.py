@@ -9,20 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pytensor
-import pytensor.tensor as pt
-from pytensor.compile.mode import Mode
 
 from pymc_inla.formula.build import Reported
 from pymc_inla.inference import skew_normal
 from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_variable
 from pymc_inla.output.marginals import draw_density
+from pymc_inla.priors.parse import to_prior
 
 COLUMNS = ("mean", "sd", "0.025quant", "0.5quant", "0.975quant", "mode")
 STORED = ("mean", "sd", "q2.5", "q50", "q97.5", "mode")
 NORMAL_975 = 1.959963984540054
-INTERPRETED = Mode(linker="py", optimizer="fast_compile")
 
 
 def latent_table(idata, name: str) -> np.ndarray:
@@ -195,30 +192,7 @@ def existing_moments(reported: Reported) -> int:
     """
     if not reported.effect_precision:
         return 2
-    prior = (reported.prior or "").strip()
-    if prior in ("pc.prec", "logtnormal", "logtgaussian", "flat", "logflat"):
-        return 0  # log pi falls like -theta/2, or not at all
-    if prior == "logiflat":
-        return 0  # log pi = -theta: the integral of tau p(tau) diverges logarithmically
-    if prior == "laplace":
-        rate = np.sqrt(2 * reported.param[1])
-        return int(rate > 1) + int(rate > 2)
-    if prior.startswith("expression:"):
-        return expression_moments(prior)
-    return 2  # loggamma and normal fall faster than any power of tau; a table ends at its last knot
-
-
-def expression_moments(prior: str) -> int:
-    """Moments by the slope of the user's log density between theta = 300 and 600, beyond which exp overflows."""
-    from pymc_inla.priors.expression import parse_expression
-
-    theta = pt.dscalar("theta")
-    function = pytensor.function([theta], parse_expression(prior, theta), mode=INTERPRETED, on_unused_input="ignore")
-    low, high = float(function(300.0)), float(function(600.0))
-    if not np.isfinite(high):
-        return 2
-    slope = (high - low) / 300.0
-    return int(slope < -1.001) + int(slope < -2.001)
+    return to_prior(reported.prior, reported.param).moments
 
 
 def moment_note(reported: Reported, order: int) -> str:

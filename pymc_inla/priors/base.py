@@ -30,13 +30,23 @@ class Prior:
         return in_words(self.word, *astuple(self))
 
     @property
-    def vanishes(self) -> bool:
-        """Whether theta p(theta) goes to zero as theta = log tau goes to infinity.
+    def tail_slope(self) -> float:
+        """Slope of log pi(theta) as theta = log tau goes to infinity.
 
-        There p(y | theta) tends to the likelihood without the effect, a positive constant: a prior that does not
-        vanish has an improper posterior (DESIGN 8.2).
+        There p(y | theta) tends to the likelihood without the effect, a positive constant: the posterior has the tail
+        of the prior (DESIGN 8.2).
         """
-        return True
+        return -np.inf
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether pi(theta) has a finite integral where theta goes to infinity; otherwise the posterior has none."""
+        return self.tail_slope < 0
+
+    @property
+    def moments(self) -> int:
+        """How many of the first two moments of the precision of an effect exist under the posterior."""
+        return sum(self.tail_slope < -order for order in (1, 2))
 
     def precision(self, name: str, initial: float):
         """The variable `name` on the scale of the precision, in the model of the context, started at exp(initial)."""
@@ -57,6 +67,12 @@ class InternalPrior(Prior):
 
     def precision(self, name, initial):
         return pm.Deterministic(name, pt.exp(self.internal(f"{name}_log", initial)))
+
+
+def store(prior: Prior, **values) -> None:
+    """Set fields of a frozen prior to their checked values."""
+    for field, value in values.items():
+        object.__setattr__(prior, field, value)
 
 
 class Constructor:

@@ -7,7 +7,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from pymc_inla.errors import InvalidOptionError
-from pymc_inla.priors.base import Constructor, Prior, as_number, as_probability, checked_name
+from pymc_inla.priors.base import Constructor, Prior, as_number, as_probability, checked_name, store
 from pymc_inla.priors.double_exponential import double_exponential
 
 
@@ -33,8 +33,7 @@ class PenalizedCorrelation(Prior):
     word = "pc.cor0"
 
     def __post_init__(self):
-        object.__setattr__(self, "u", as_probability(self.word, "u", self.u))
-        object.__setattr__(self, "alpha", as_probability(self.word, "alpha", self.alpha))
+        store(self, u=as_probability(self.word, "u", self.u), alpha=as_probability(self.word, "alpha", self.alpha))
 
     def correlation(self, name: str, *, positive: bool = False, start: float | None = None):
         """The variable `name` in (-1, 1), or in (0, 1) when `positive`, started at `start`."""

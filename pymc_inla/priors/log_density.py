@@ -13,13 +13,15 @@ import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
 
 from pymc_inla.errors import InvalidOptionError
-from pymc_inla.priors.base import InternalPrior
+from pymc_inla.priors.base import InternalPrior, store
 from pymc_inla.priors.expression import parse_expression
 
 SEARCHED = (-200.0, 200.0)
 """theta between which the mass of a prior is looked for, to draw from it"""
 NEGLIGIBLE = 40.0
 """Draws leave out where the log density is this much below its maximum"""
+TAIL = (300.0, 600.0)
+"""theta between which the slope of the tail is read; exp overflows beyond"""
 FAR = (50.0, 400.0)
 """theta between which theta p(theta) must fall"""
 
@@ -36,6 +38,12 @@ class LogDensityPrior(InternalPrior):
         with np.errstate(all="ignore"):
             values = _compiled(self)(np.ravel(np.asarray(theta, float)))
         return np.broadcast_to(values, (np.size(theta),)).reshape(np.shape(theta)).copy()
+
+    @property
+    def tail_slope(self):
+        near, far = self.evaluate(TAIL)
+        # three digits: what is left of the terms that fade is no slope
+        return -np.inf if np.isneginf(far) else round(float((far - near) / (TAIL[1] - TAIL[0])), 3)
 
     @property
     def vanishes(self):
@@ -127,8 +135,7 @@ class Table(LogDensityPrior):
             raise _table_error("knots and values must be finite")
         if np.any(np.diff(x) <= 0):
             raise _table_error(f"the knots must ascend; found {x.tolist()}")
-        object.__setattr__(self, "knots", tuple(x.tolist()))
-        object.__setattr__(self, "values", tuple(y.tolist()))
+        store(self, knots=tuple(x.tolist()), values=tuple(y.tolist()))
 
     @property
     def words(self):

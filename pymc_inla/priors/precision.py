@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 from pymc.distributions import transforms
 from scipy.special import log_ndtr
 
-from pymc_inla.priors.base import InternalPrior, Prior, as_number, as_positive, as_probability
+from pymc_inla.priors.base import InternalPrior, Prior, as_number, as_positive, as_probability, store
 from pymc_inla.priors.double_exponential import double_exponential
 
 
@@ -27,7 +27,7 @@ class LogGamma(Prior):
     word = "loggamma"
 
     def __post_init__(self):
-        _store(self, a=as_positive(self.word, "shape a", self.a), b=as_positive(self.word, "rate b", self.b))
+        store(self, a=as_positive(self.word, "shape a", self.a), b=as_positive(self.word, "rate b", self.b))
 
     def precision(self, name, initial):
         return self.written(pm.Gamma(name, self.a, self.b, initval=np.exp(initial)))
@@ -51,9 +51,10 @@ class PenalizedComplexity(Prior):
     u: float
     alpha: float
     word = "pc.prec"
+    tail_slope = -0.5
 
     def __post_init__(self):
-        _store(self, u=as_positive(self.word, "u", self.u), alpha=as_probability(self.word, "alpha", self.alpha))
+        store(self, u=as_positive(self.word, "u", self.u), alpha=as_probability(self.word, "alpha", self.alpha))
 
     def precision(self, name, initial):
         sigma = pm.Exponential(f"{name}_sigma", -np.log(self.alpha) / self.u, initval=np.exp(-initial / 2))
@@ -62,7 +63,18 @@ class PenalizedComplexity(Prior):
 
 
 @dataclass(frozen=True)
-class Normal(InternalPrior):
+class MeanAndPrecision(Prior):
+    """A prior with a mean m and a precision k > 0."""
+
+    m: float
+    k: float
+
+    def __post_init__(self):
+        store(self, m=as_number(self.word, "mean", self.m), k=as_positive(self.word, "precision", self.k))
+
+
+@dataclass(frozen=True)
+class Normal(MeanAndPrecision, InternalPrior):
     """theta ~ N(m, 1/k).
 
     Parameters
@@ -73,19 +85,14 @@ class Normal(InternalPrior):
         Precision, positive.
     """
 
-    m: float
-    k: float
     word = "normal"
-
-    def __post_init__(self):
-        _store(self, m=as_number(self.word, "mean", self.m), k=as_positive(self.word, "precision", self.k))
 
     def internal(self, name, initial):
         return self.written(pm.Normal(name, self.m, 1 / np.sqrt(self.k), initval=initial))
 
 
 @dataclass(frozen=True)
-class TruncatedNormal(Prior):
+class TruncatedNormal(MeanAndPrecision):
     """sigma ~ N(m, 1/k) truncated to sigma > 0 (R-INLA's logtnormal; a half-normal sigma for m = 0).
 
     log pi(theta) = log(k / 2 pi) / 2 - k (sigma - m)^2 / 2 - log Phi(m sqrt(k)) + log(sigma / 2). The variable of the
@@ -99,12 +106,8 @@ class TruncatedNormal(Prior):
         Its precision, positive.
     """
 
-    m: float
-    k: float
     word = "logtnormal"
-
-    def __post_init__(self):
-        _store(self, m=as_number(self.word, "mean", self.m), k=as_positive(self.word, "precision", self.k))
+    tail_slope = -0.5
 
     def precision(self, name, initial):
         sd, start = 1 / np.sqrt(self.k), np.exp(-initial / 2)
@@ -127,7 +130,7 @@ class TruncatedNormal(Prior):
 
 
 @dataclass(frozen=True)
-class Laplace(InternalPrior):
+class Laplace(MeanAndPrecision, InternalPrior):
     """log pi(theta) = log(k / 2) / 2 - sqrt(2 k) abs(theta - m), of variance 1/k.
 
     The variable of the model is a standard normal, `name_log_z`, of which theta is a function: the density of theta
@@ -141,12 +144,11 @@ class Laplace(InternalPrior):
         Precision, positive.
     """
 
-    m: float
-    k: float
     word = "laplace"
 
-    def __post_init__(self):
-        _store(self, m=as_number(self.word, "mean", self.m), k=as_positive(self.word, "precision", self.k))
+    @property
+    def tail_slope(self):
+        return -float(np.sqrt(2 * self.k))
 
     def internal(self, name, initial):
         z, distance = double_exponential(f"{name}_z", 1 / np.sqrt(2 * self.k), initial - self.m)
@@ -159,7 +161,7 @@ class Flat(InternalPrior):
     """log pi(theta) = 0: improper, and so is the posterior of a free effect."""
 
     word = "flat"
-    vanishes = False
+    tail_slope = 0.0
 
     def internal(self, name, initial):
         return self.written(pm.Flat(name, initval=initial))
@@ -170,6 +172,7 @@ class LogIFlat(Prior):
     """Flat in the variance 1/tau, `name_variance`: log pi(theta) = -theta. Improper."""
 
     word = "logiflat"
+    tail_slope = -1.0
 
     def precision(self, name, initial):
         return pm.Deterministic(name, 1 / self.written(pm.HalfFlat(f"{name}_variance", initval=np.exp(-initial))))
@@ -180,15 +183,10 @@ class LogFlat(Prior):
     """Flat in the precision tau: log pi(theta) = theta. Improper, and so is the posterior of a free effect."""
 
     word = "logflat"
-    vanishes = False
+    tail_slope = 1.0
 
     def precision(self, name, initial):
         return self.written(pm.HalfFlat(name, initval=np.exp(initial)))
-
-
-def _store(prior, **values):
-    for field, value in values.items():
-        object.__setattr__(prior, field, value)
 
 
 def fixed_precision(name: str, initial: float):

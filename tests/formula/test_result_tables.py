@@ -154,7 +154,11 @@ MOMENTS = {
     ("laplace", (0.0, 0.4)): 0,  # rate sqrt(0.8) < 1
     ("laplace", (0.0, 1.0)): 1,  # rate sqrt(2)
     ("laplace", (0.0, 2.1)): 2,  # rate above 2
-    ("table: -3 3 | -1 -1", ()): 2,
+    # a table goes on with the slope of its last interval
+    ("table: -3 3 | -1 -1", ()): 0,
+    ("table: -3 3 | 0 -4", ()): 0,
+    ("table: -3 3 5 | 0 -1 -4", ()): 1,
+    ("table: -3 3 5 | 0 -1 -6", ()): 2,
 }
 
 
