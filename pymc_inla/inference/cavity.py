@@ -24,8 +24,6 @@ from pymc_inla.lgm import LGMFunctions
 
 MAX_LEVERAGE = 1 - 1e-9
 """Leverage v W beyond which nothing but the own observation determines eta_i."""
-MAX_SKEWNESS = 0.9
-"""A skew normal reaches 0.995; beyond this the expansion is no longer one."""
 MATCH_STEPS, MATCH_NODES, TOLERANCE = 40, 15, 1e-3
 SKEWNESS_TOLERANCE = 0.01
 OUTWEIGHED = 3.0
@@ -128,7 +126,7 @@ def _iterate(functions, theta, posterior: Moments, start: Cavities, *, skewed: b
             more = (target_third - tilted.third) * widening(found, target) ** 3 / found.variance**1.5
         more = np.where(np.isfinite(more) & shared, more, 0.0) if skewed else np.zeros(len(target))
         # half of the step: the third moment of a cavity acts on all three of the posterior
-        skewness = np.clip(found.skewness + 0.5 * more, -MAX_SKEWNESS, MAX_SKEWNESS)
+        skewness = skew_normal.bounded(found.skewness + 0.5 * more)
         settled = np.abs(mean - found.mean) <= TOLERANCE * posterior.sd
         settled &= np.abs(skewness - found.skewness) <= SKEWNESS_TOLERANCE
         found = Cavities(mean, variance, skewness)

@@ -13,7 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pymc_inla.inference.cavity import MAX_SKEWNESS, remove_own, widening
+from pymc_inla.inference import skew_normal
+from pymc_inla.inference.cavity import remove_own, widening
 from pymc_inla.inference.conditional import is_affordable, laplace_moments
 from pymc_inla.inference.inner import Cavities, Moments, Sample
 from pymc_inla.inference.newton import Mode, find_mode
@@ -101,9 +102,7 @@ class LaplacePoint:
         if f.gaussian or a.strategy == "gaussian" or not (small or one_each):
             return np.zeros(len(sd))
         cumulant = self._third_cumulant() if small else self._local_third_cumulant()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            skewness = np.where(sd > 0, cumulant / sd**3, 0.0)
-        return np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS)
+        return skew_normal.standardized(cumulant, sd)
 
     def third_derivative(self, direction) -> np.ndarray:
         """(n_eta,) third derivative of the log-likelihood, twice along `direction`."""
@@ -138,9 +137,7 @@ class LaplacePoint:
         f, eta = self.approximation.functions, self.eta_moments()
         if f.gaussian or self.approximation.strategy == "gaussian" or len(f.W_rows) > f.n_eta:
             return eta
-        with np.errstate(divide="ignore", invalid="ignore"):
-            skewness = np.where(eta.sd > 0, self._predictor_third_cumulant / eta.sd**3, 0.0)
-        return Moments(eta.mean, eta.sd, np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS))
+        return Moments(eta.mean, eta.sd, skew_normal.standardized(self._predictor_third_cumulant, eta.sd))
 
     def cavities(self) -> Cavities:
         """The predictors without their own observation; mean and skewness to first order in all others'."""
@@ -154,8 +151,9 @@ class LaplacePoint:
         third = self._predictor_third_cumulant - self.third_derivative(np.ones(f.n_eta)) * variance**3
         usable = np.isfinite(found.variance) & (found.variance > 0)
         skewness = third * wider**3 / np.where(usable, found.variance, 1.0) ** 1.5
-        bounded = np.clip(np.where(usable, skewness, 0.0), -MAX_SKEWNESS, MAX_SKEWNESS)
-        return Cavities(found.mean + wider * shift, found.variance, bounded)
+        return Cavities(
+            found.mean + wider * shift, found.variance, skew_normal.bounded(np.where(usable, skewness, 0.0))
+        )
 
     @cached_property
     def _predictor_third_cumulant(self) -> np.ndarray:

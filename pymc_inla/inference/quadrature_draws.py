@@ -23,6 +23,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.interpolate import CubicSpline
 
+from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
 
 REACH = 7
@@ -109,7 +110,7 @@ class ConditionalDraws:
         p, u = integral.p[:, :-1], integral.u - self.mean
         self.root = np.linalg.cholesky(np.einsum("kg,kgc,kgd->gcd", p, u, u))
         self.sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
-        self.skewness = np.clip(np.einsum("kg,kgc->gc", p, u**3) / self.sd**3, -0.9, 0.9)
+        self.skewness = skew_normal.standardized(np.einsum("kg,kgc->gc", p, u**3), self.sd)
         B, f = self.blocks, point.approximation.functions
         self.drift = self._of_pairs(integral.derivative_of_mean())
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
@@ -239,11 +240,8 @@ class ConditionalDraws:
         """Draws from the posteriors at x_S*, shifted with the conditional mean: quadratic transform of a normal with
         the conditional sd and skewness."""
         normal = rng.standard_normal((len(x_S), *self.mean.shape))
-        sd, skewness = self.sd, self.skewness
-        # E = 0, variance = 1 and third cumulant = skewness to first order (Cornish & Fisher 1938)
-        step = np.einsum("gcd,mgd->mgc", self.root, normal) / sd
-        step = (step + skewness / 6.0 * (step**2 - 1.0)) / np.sqrt(1.0 + skewness**2 / 18.0)
-        return self.moved_mean(x_S) + sd * step
+        step = np.einsum("gcd,mgd->mgc", self.root, normal) / self.sd
+        return self.moved_mean(x_S) + self.sd * skew_normal.moved(step, self.skewness)
 
 
 def _invert(of: Line, density, uniform) -> np.ndarray:

@@ -14,11 +14,10 @@ section 3.2.3, with the log density of x_S in the place of the likelihood).
 import numpy as np
 from scipy import sparse
 
+from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Moments
 from pymc_inla.linalg.forms import bilinear_forms
 
-MAX_SKEWNESS = 0.9
-"""A skew normal reaches 0.995; beyond this the expansion is no longer one."""
 SKEWNESS_BUDGET = 3e6
 """Shared latents times predictors times nodes up to which the skewness of x_S is computed"""
 
@@ -42,7 +41,7 @@ def latent_moments(point) -> Moments:
         third = local.third(c) + 3.0 * _quadratic(B, point.S, effect, local.T(c))
         at = B.local[:, c]
         mean[at], sd[at] = local_mean[:, c], np.sqrt(variance)
-        skewness[at] = _bounded(third, sd[at])
+        skewness[at] = skew_normal.standardized(third, sd[at])
     return Moments(mean, sd, skewness)
 
 
@@ -71,7 +70,7 @@ def predictor_moments(point) -> Moments:
     if spread is not None:
         third = third + 3.0 * a[:, 0] ** 2 * bilinear_forms(effect, every, point.S, spread, inside)
     sd = np.sqrt(np.maximum(variance, 0.0))
-    return Moments(mean, sd, _bounded(third, sd))
+    return Moments(mean, sd, skew_normal.standardized(third, sd))
 
 
 class _LocalCumulants:
@@ -104,12 +103,6 @@ def _quadratic(B, S, left, right) -> np.ndarray:
     return np.bincount(B.m_block, left * B.multiply(S, right), B.G)
 
 
-def _bounded(third, sd) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        skewness = np.where(sd > 0, third / sd**3, 0.0)
-    return np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS)
-
-
 def _shared_skewness(point, sd) -> np.ndarray:
     """Skewness of x_S, (n_S,): third derivative of log p(y, x_S | theta) along the columns w of S over sd^3,
 
@@ -138,4 +131,4 @@ def _shared_skewness(point, sd) -> np.ndarray:
         third += p[:-1] @ (slope**3 - 3.0 * slope * curvature)
         l3 = f.log_likelihood_vjp(eta, c.theta, zero_obs, zero_eta, -p[B.row_block])[0]
         third += l3 @ cubes
-    return _bounded(third, sd)
+    return skew_normal.standardized(third, sd)

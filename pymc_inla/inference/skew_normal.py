@@ -11,6 +11,8 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, owens_t
 
 MAX_SKEWNESS = 0.99
+MAX_EXPANSION = 0.9
+"""Bound of skewnesses that come from an expansion in the third derivatives, which is none any more beyond it."""
 _HALF_GAP = (4.0 - np.pi) / 2.0
 
 
@@ -36,11 +38,22 @@ def cdf(x, xi, omega, alpha) -> np.ndarray:
     return np.clip(ndtr(t) - 2 * owens_t(t, alpha), 0.0, 1.0)
 
 
-def moved(z: float, skewness: np.ndarray) -> np.ndarray:
-    """Gauss-Hermite node z of the standard normal, moved to a standardized variable with this skewness.
+def bounded(skewness) -> np.ndarray:
+    """A skewness from an expansion, within what the expansion can say."""
+    return np.clip(skewness, -MAX_EXPANSION, MAX_EXPANSION)
+
+
+def standardized(third, sd) -> np.ndarray:
+    """Bounded skewness from an expansion of the third central moment; zero where there is no spread."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return bounded(np.where(sd > 0, third / sd**3, 0.0))
+
+
+def moved(z, skewness: np.ndarray) -> np.ndarray:
+    """Values z of a standard normal (a Gauss-Hermite node, draws), moved to a standardized variable with this skewness.
 
     The map z + gamma (z^2 - 1)/6, rescaled to unit variance, has the right third moment to first order (Cornish &
-    Fisher 1938). Same shape as `skewness`.
+    Fisher 1938).
     """
     c = np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS) / 6.0
     return (z + c * (z * z - 1.0)) / np.sqrt(1.0 + 2.0 * c * c)
