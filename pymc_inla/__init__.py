@@ -17,6 +17,7 @@ _LAZY = {
     "compare_mcmc": "pymc_inla.output.compare",
     "copy": "pymc_inla.effects.copy",
     "explain": "pymc_inla.output.explain",
+    "inla": "pymc_inla.formula",
     "marginal": "pymc_inla.output.marginal",
     "plot_comparison": "pymc_inla.output.plots",
     "plot_effects": "pymc_inla.output.fit_plots",

@@ -37,6 +37,7 @@ def fit(
     log_likelihood=False,
     log_prior=False,
     criteria=True,
+    predictors=False,
     vb_correct=None,
     **unknown,
 ) -> DataTree:
@@ -76,6 +77,8 @@ def fit(
         Also compute the groups of these names for every draw.
     criteria : bool
         Whether to compute DIC, WAIC, CPO and PIT.
+    predictors : bool
+        Whether to compute marginals of the linear predictors of all observations (`inla/predictor_marginals`).
     vb_correct : bool or sequence of int, optional
         Variational correction of the latent means, of all or of these positions in the stacked latent field.
 
@@ -114,6 +117,7 @@ def fit(
         log_likelihood=log_likelihood,
         log_prior=log_prior,
         criteria=criteria,
+        predictors=predictors,
         vb_correct=vb_correct,
     )
     from pymc_inla.analysis.context import model_meant
@@ -166,6 +170,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
                 n_draws=chains * draws,
                 random_seed=int(inference_seed),
                 criteria=options.criteria,
+                predictors=options.predictors,
                 theta_start=theta_start,
                 progress=progress,
                 vb_correct=corrected_elements(lgm, options.vb_correct),

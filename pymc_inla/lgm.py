@@ -382,4 +382,6 @@ class INLAResult:
     """For example passes over the data, Newton iterations, evaluations of log p(theta | y)"""
     timings: Mapping[str, float]
     """Seconds per stage"""
+    predictor_marginals: Marginals | None = None
+    """of eta, where they were asked for"""
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -73,6 +73,7 @@ class FitOptions:
     log_likelihood: bool | Iterable[str] = False
     log_prior: bool | Iterable[str] = False
     criteria: bool = True
+    predictors: bool = False
     vb_correct: Any = None
 
     def __post_init__(self):
@@ -82,7 +83,7 @@ class FitOptions:
             check_count(name, getattr(self, name))
         if self.like is not None:
             check_like(self.like, self.draws, self.chains)
-        for name in ("include_transformed", "criteria"):
+        for name in ("include_transformed", "criteria", "predictors"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOptionError(f"{name}={getattr(self, name)!r}: give True or False.")
         check_random_seed(self.random_seed)

@@ -1,11 +1,17 @@
 """Closed forms of the common likelihoods: value and derivatives without any compilation.
 
 Every class has `evaluate(eta, theta)` -> (value, gradient, W), each (n,), its reverse mode `vjp` and `values` of many
-eta at once (m, n). `recognize` decides where they apply; automatic differentiation of the graph agrees with them.
+eta at once (m, n), and `cdf(eta, theta)`, P(Y <= y). `recognize` decides where they apply; automatic differentiation
+of the graph agrees with them.
 """
 
 import numpy as np
 from scipy import special
+
+
+def softplus(eta):
+    """log(1 + exp(eta)), in half the time of numpy.logaddexp"""
+    return np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
 
 
 class Poisson:
@@ -26,6 +32,9 @@ class Poisson:
             mean = np.exp(eta)
         return mean if self.exposure is None else mean * self.exposure
 
+    def cdf(self, eta, theta):
+        return special.pdtr(self.y, self._mean(eta))
+
     def evaluate(self, eta, theta):
         mean = self._mean(eta)
         return self.y * eta - mean + self.constant, self.y - mean, mean
@@ -45,7 +54,12 @@ class BinomialLogit:
         self.constant = special.gammaln(trials + 1) - special.gammaln(y + 1) - special.gammaln(trials - y + 1)
 
     def values(self, eta, theta):
-        return self.y * eta - self.trials * np.logaddexp(0.0, eta) + self.constant
+        return self.y * eta - self.trials * softplus(eta) + self.constant
+
+    def cdf(self, eta, theta):
+        # the regularized incomplete beta function takes float counts, and 1 where all trials succeeded
+        rest = self.trials - self.y
+        return np.where(rest > 0, special.betainc(np.maximum(rest, 1.0), self.y + 1.0, special.expit(-eta)), 1.0)
 
     def evaluate(self, eta, theta):
         p = special.expit(eta)
@@ -78,6 +92,10 @@ class Normal:
     def values(self, eta, theta):
         (log_sigma,) = self.parameters(theta)
         return self.constant - log_sigma - 0.5 * np.exp(-2 * log_sigma) * (self.y - eta) ** 2
+
+    def cdf(self, eta, theta):
+        (log_sigma,) = self.parameters(theta)
+        return special.ndtr((self.y - eta) * np.exp(-log_sigma))
 
     def evaluate(self, eta, theta):
         (log_sigma,) = self.parameters(theta)
@@ -129,6 +147,10 @@ class NegativeBinomial:
         alpha, k = self.parameters(theta)
         return self._value(alpha, k + self.sign * eta)
 
+    def cdf(self, eta, theta):
+        alpha, k = self.parameters(theta)
+        return special.betainc(alpha, self.y + 1.0, special.expit(k + self.sign * eta))
+
     def evaluate(self, eta, theta):
         alpha, k = self.parameters(theta)
         d = k + self.sign * eta
@@ -175,6 +197,10 @@ class Gamma:
         alpha, k = self.parameters(theta)
         d = k + self.sign * eta
         return alpha * d - special.gammaln(alpha) + (alpha - 1) * self.log_y - self._scaled(d)
+
+    def cdf(self, eta, theta):
+        alpha, k = self.parameters(theta)
+        return special.gammainc(alpha, self._scaled(k + self.sign * eta))
 
     def evaluate(self, eta, theta):
         alpha, k = self.parameters(theta)

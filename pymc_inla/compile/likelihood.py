@@ -61,6 +61,15 @@ class StackedLikelihood:
             others.append(W[t.n * t.m :])
         return Likelihood(np.concatenate(values), np.concatenate(gradients), np.concatenate(diagonals + others))
 
+    @property
+    def has_cdf(self) -> bool:
+        """Whether the distribution function of every term is known in closed form"""
+        return all(hasattr(t, "cdf") for t in self.terms)
+
+    def cdf(self, eta, theta) -> np.ndarray:
+        """P(Y_i <= y_i | eta, theta), (n_obs,)"""
+        return np.concatenate([t.cdf(eta[at], theta) for t, (_, at) in zip(self.terms, self._slices, strict=True)])
+
     def values(self, eta, theta) -> np.ndarray:
         """(m, n_eta) linear predictors -> (m, n_obs) log-likelihoods."""
         return np.concatenate(

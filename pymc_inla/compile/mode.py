@@ -10,11 +10,14 @@ import pytensor
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
-from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.graph.rewriting.basic import MergeOptimizer, SequentialGraphRewriter, walking_rewriter
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorConstant
 
+from pymc_inla.compile.ufuncs import use_ufuncs
+
+INTERPRETED = SequentialGraphRewriter(MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs), MergeOptimizer())
 LARGE = 20_000
 """Observations above which generating machine code pays for itself"""
 
@@ -32,7 +35,7 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     """
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
     if "mode" not in kwargs and size <= LARGE:
-        kwargs["mode"] = Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["merge"]))
+        kwargs["mode"] = Mode(linker="py", optimizer=INTERPRETED)
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
     with pytensor.config.change_flags(cxx=""):
         if "mode" not in kwargs:

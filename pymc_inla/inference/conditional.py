@@ -35,8 +35,13 @@ N_NODES = 7
 
 def is_affordable(functions: LGMFunctions) -> bool:
     """Whether all full Laplace marginals are computed at every theta."""
-    n = functions.n_x
-    return n**3 * (functions.n_eta + n) <= BUDGET
+    return work(functions) <= BUDGET
+
+
+def work(functions: LGMFunctions) -> float:
+    """Multiplications of all full Laplace marginals at one abscissa."""
+    n = float(functions.n_x)
+    return n**3 * (functions.n_eta + n)
 
 
 class ConditionalLaplace:

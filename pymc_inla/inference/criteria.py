@@ -5,8 +5,11 @@
     CPO_i 1 / E[1 / p_i],  the density of y_i given all other observations
     PIT_i E[F_i / p_i] / E[1 / p_i], F_i = P(Y_i <= y_i | eta_i, theta)
 
-Expectations over eta_i given theta are Gauss-Hermite sums on the skew normal with the moments of the inner
-approximation where each observation has one linear predictor, and averages over draws where it has several.
+Where each observation has one linear predictor, expectations over eta_i given theta are Gauss-Hermite sums on the skew
+normal with the moments of the inner approximation. Not so E[1/p_i], in which the tails of that skew normal would count,
+which are not those of the posterior: p(y_i | y_-i, theta) is the integral of the likelihood over what all other
+observations say of eta_i (see `cavity`), and E[1/p_i] = sum_k w_k / p(y_i | y_-i, theta_k). With several predictors per
+observation all expectations are averages over draws.
 """
 
 from __future__ import annotations
@@ -16,61 +19,61 @@ from collections.abc import Iterable
 import numpy as np
 
 from pymc_inla.inference import skew_normal
+from pymc_inla.inference.cavity import LOWEST, tilt
+from pymc_inla.inference.inner import Cavities
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, LGMFunctions
 
 FAILURE_SHARE = 0.2
-"""CPO of an observation counts as failed when more of E[1/p] than this comes from the outermost nodes (|z| > 3), or one
-draw."""
+"""CPO of an observation counts as failed when more of E[1/p] than this comes from values of theta with a posterior mass
+of less than RARE together, or from one draw."""
+RARE = 0.01
+FINE_SCALARS = 2000
+"""Observations up to which leave-one-out densities are interpolated between the design points of theta."""
 
 
-LOWEST = -1e8
-"""Floor of a log density, so that one impossible observation does not turn every sum into NaN."""
-
-
-class _Moments:
+class _Expectations:
     """Running weighted expectations of log p_i, its square, p_i, 1/p_i and F_i/p_i."""
 
     def __init__(self, n_obs: int):
         self.total = 0.0
-        self.log_p = np.zeros(n_obs)
-        self.square = np.zeros(n_obs)
+        self.first, self.second = np.zeros(n_obs), np.zeros(n_obs)
         self.center: np.ndarray | None = None
-        self.log_mean = np.full(n_obs, -np.inf)
-        self.log_inverse = np.full(n_obs, -np.inf)
-        self.log_extreme = np.full(n_obs, -np.inf)
-        self.log_pit = np.full(n_obs, -np.inf)
+        self.log_mean, self.log_inverse = np.full(n_obs, -np.inf), np.full(n_obs, -np.inf)
+        self.log_pit, self.log_rare = np.full(n_obs, -np.inf), np.full(n_obs, -np.inf)
 
-    def add(self, log_p: np.ndarray, weight: float, extreme: bool, cdf: np.ndarray | None) -> None:
+    def add(self, log_p: np.ndarray, weight: float) -> None:
+        """One value of every eta_i; log_p (n_obs,)."""
         if self.center is None:
             self.center = np.where(np.isfinite(log_p), log_p, 0.0)
-        log_w = np.log(weight)
         deviation = log_p - self.center
+        if weight == 0:
+            return
         self.total += weight
-        self.log_p += weight * deviation
-        self.square += weight * deviation**2
-        np.logaddexp(self.log_mean, log_w + log_p, out=self.log_mean)
-        np.logaddexp(self.log_inverse, log_w - log_p, out=self.log_inverse)
-        if extreme:
-            np.logaddexp(self.log_extreme, log_w - log_p, out=self.log_extreme)
-        if cdf is not None:
-            np.logaddexp(self.log_pit, log_w - log_p + np.log(np.maximum(cdf, 1e-300)), out=self.log_pit)
+        self.first += weight * deviation
+        self.second += weight * deviation**2
+        np.logaddexp(self.log_mean, np.log(weight) + log_p, out=self.log_mean)
 
-    def add_draw(self, log_p: np.ndarray, weight: float, cdf: np.ndarray | None) -> None:
-        """A draw; the largest single contribution to E[1/p] takes the role of the outermost nodes."""
-        self.log_extreme = np.maximum(self.log_extreme, np.log(weight) - log_p)
-        self.add(log_p, weight, False, cdf)
+    def leave_out(self, log_inverse: np.ndarray, cdf: np.ndarray | None, *, rare: bool) -> None:
+        """A part of E[1/p] (n_obs,), the distribution functions under it, and whether it comes from a rare theta."""
+        np.logaddexp(self.log_inverse, log_inverse, out=self.log_inverse)
+        if rare:
+            np.logaddexp(self.log_rare, log_inverse, out=self.log_rare)
+        if cdf is not None:
+            np.logaddexp(self.log_pit, log_inverse + np.log(np.maximum(cdf, 1e-300)), out=self.log_pit)
 
     def result(self, deviance_at_mean: float, has_cdf: bool) -> Criteria:
-        mean = self.log_p / self.total
-        variance = np.maximum(self.square / self.total - mean**2, 0.0)
+        mean = self.first / self.total
+        variance = np.maximum(self.second / self.total - mean**2, 0.0)
         mean = mean + self.center
         log_total = np.log(self.total)
         deviance_mean = float(-2 * mean.sum())
         lppd = self.log_mean - log_total
-        log_cpo = log_total - self.log_inverse
-        share = np.exp(self.log_extreme - self.log_inverse)
+        log_cpo = -self.log_inverse
+        with np.errstate(invalid="ignore"):
+            share = np.exp(self.log_rare - self.log_inverse)
+            pit = np.clip(np.exp(self.log_pit - self.log_inverse), 0.0, 1.0) if has_cdf else None
         failure = ~np.isfinite(log_cpo) | ~np.isfinite(lppd) | (share > FAILURE_SHARE)
         p_eff = deviance_mean - deviance_at_mean
         return Criteria(
@@ -81,7 +84,7 @@ class _Moments:
             waic=float(-2 * (lppd - variance).sum()),
             waic_p_eff=float(variance.sum()),
             log_cpo=log_cpo,
-            pit=np.clip(np.exp(self.log_pit - self.log_inverse), 0.0, 1.0) if has_cdf else None,
+            pit=pit,
             failure=failure,
         )
 
@@ -98,22 +101,58 @@ def criteria_by_quadrature(
     max_points : int
         Design points of theta that enter at most (those with the largest weights are spread systematically).
     """
-    moments = _Moments(functions.n_obs)
-    z_nodes, z_weights = np.polynomial.hermite_e.hermegauss(n_nodes)
-    z_weights = z_weights / z_weights.sum()
-    limit = min(3.0, z_nodes[-1] * 0.99)
+    found = _Expectations(functions.n_obs)
     eta_mean = np.zeros(functions.n_eta)
-    for k, weight in representatives(integral, max_points):
+    fine = integral.fine_matrix is not None and len(integral.weights) <= max_points and functions.n_obs <= FINE_SCALARS
+    design = list(enumerate(integral.weights) if fine else representatives(integral, max_points))
+    z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
+    w = w / w.sum()
+    log_predictive, cdf = [], []
+    for k, weight in design:
         theta = integral.nodes[k].theta
-        eta = posterior.point(theta).eta_moments()
+        point = posterior.point(theta)
+        eta = point.eta_moments()
         eta_mean += weight * eta.mean
-        for z, w in zip(z_nodes, z_weights, strict=True):
-            value = eta.mean + eta.sd * skew_normal.moved(z, eta.skewness)
-            log_p = functions.log_likelihood(value, theta).value
-            cdf = functions.cdf(value, theta) if functions.cdf is not None else None
-            moments.add(np.maximum(log_p, LOWEST), weight * w, abs(z) >= limit, cdf)
+        for node, share in zip(z, w, strict=True):
+            value = eta.mean + eta.sd * skew_normal.moved(node, eta.skewness)
+            found.add(np.maximum(functions.log_likelihood(value, theta).value, LOWEST), weight * share)
+        cavities = point.cavities()
+        log_predictive.append(tilt(functions, theta, cavities, eta, n_nodes).log_predictive)
+        cdf.append(predictive_cdf(functions, theta, cavities, n_nodes))
+    weights = np.array([weight for _, weight in design])
+    has_cdf = functions.cdf is not None
+    if fine:
+        weights = integral.fine_weights
+        log_predictive = interpolate(integral.fine_matrix, np.array(log_predictive))
+        cdf = interpolate(integral.fine_matrix, np.array(cdf)) if has_cdf else [None] * len(weights)
+    order = np.argsort(weights)
+    rare = np.zeros(len(weights), dtype=bool)
+    rare[order] = np.cumsum(weights[order]) < RARE
+    for k in np.flatnonzero(weights > 0):
+        found.leave_out(np.log(weights[k]) - log_predictive[k], cdf[k], rare=bool(rare[k]))
     at_mean = functions.log_likelihood(eta_mean, integral.highest).value
-    return moments.result(float(-2 * at_mean.sum()), functions.cdf is not None)
+    return found.result(float(-2 * at_mean.sum()), has_cdf)
+
+
+def interpolate(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (K, n) at the nodes to (F, n) at the finer design, within their range; -inf where they are not finite.
+
+    Leave-one-out densities of unlikely observations change by factors between two nodes.
+    """
+    finite = np.all(np.isfinite(values), axis=0)
+    known = np.where(finite, values, 0.0)
+    return np.where(finite, np.clip(matrix @ known, known.min(axis=0), known.max(axis=0)), -np.inf)
+
+
+def predictive_cdf(functions: LGMFunctions, theta, cavities: Cavities, n_nodes: int) -> np.ndarray | None:
+    """P(Y_i <= y_i | y_-i, theta), (n_obs,), where the distribution function is known."""
+    if functions.cdf is None:
+        return None
+    z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
+    sd = np.sqrt(np.where(np.isfinite(cavities.variance), cavities.variance, 0.0))
+    return sum(
+        weight * functions.cdf(cavities.mean + sd * node, theta) for node, weight in zip(z, w / w.sum(), strict=True)
+    )
 
 
 def criteria_by_draws(
@@ -125,7 +164,7 @@ def criteria_by_draws(
     ----------
     theta, x : arrays (S, d), (S, n_x)
     """
-    moments = _Moments(functions.n_obs)
+    found = _Expectations(functions.n_obs)
     n = min(len(x), max_draws)
     eta_mean = np.zeros(functions.n_eta)
     for s in range(n):
@@ -133,9 +172,13 @@ def criteria_by_draws(
         eta = design.offset + functions.A_pattern.to_matrix(design.A) @ x[s]
         eta_mean += eta / n
         cdf = functions.cdf(eta, theta[s]) if functions.cdf is not None else None
-        moments.add_draw(np.maximum(functions.log_likelihood(eta, theta[s]).value, LOWEST), 1.0 / n, cdf)
+        log_p = np.maximum(functions.log_likelihood(eta, theta[s]).value, LOWEST)
+        found.add(log_p, 1.0 / n)
+        found.leave_out(-np.log(n) - log_p, cdf, rare=False)
+        # the largest single contribution takes the role of rare values of theta
+        found.log_rare = np.maximum(found.log_rare, -np.log(n) - log_p)
     at_mean = functions.log_likelihood(eta_mean, theta_star).value
-    return moments.result(float(-2 * at_mean.sum()), functions.cdf is not None)
+    return found.result(float(-2 * at_mean.sum()), functions.cdf is not None)
 
 
 def representatives(integral: ThetaIntegral, limit: int) -> Iterable[tuple[int, float]]:

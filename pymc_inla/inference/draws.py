@@ -25,8 +25,8 @@ from pymc_inla.inference.theta_posterior import ThetaPosterior
 GOOD_K = 0.7
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
-SAMPLED_AT_ONCE = 5_000_000
-"""Elements of x drawn at once, beside the array that they go to."""
+SAMPLED_AT_ONCE = 1_000_000
+"""Elements of x drawn at once, beside the array that they go to: memory that is used again stays in the cache."""
 MAX_COPY = 2e7
 """Elements of x up to which rows are taken by making a copy."""
 
@@ -73,25 +73,29 @@ def draw_joint(
     """
     theta_seed, x_seed, order_seed = seed.spawn(3)
     rng = np.random.default_rng(theta_seed)
-    centers = _usable(posterior, integral, _centers(integral, n_distinct(size, integral.density.d, n_draws), rng))
-    D = len(centers)
-    n_x = len(posterior(centers[0]).x_star)
-    densities = n_draws * size <= MAX_DENSITY_WORK
+    centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)
+    D, densities = len(centers), n_draws * size <= MAX_DENSITY_WORK
     blur = D > 1 and (integral.density.d <= 2 or size > 30_000)
     theta = draw_theta(integral.density, n_draws, rng) if blur else None
     owner = _nearest(theta, centers, integral) if blur else np.arange(n_draws) % D
     theta = centers[owner] if theta is None else theta
+    # Draws of a center without an inner approximation go to the nearest one after it; theta* is the last.
+    centers = np.vstack([centers, integral.mode.theta_star])
     # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
     row = np.random.default_rng(order_seed).permutation(n_draws)
-    theta_out = np.empty_like(theta)
-    theta_out[row] = theta
-    x = np.empty((n_draws, n_x))
+    theta_out, x = np.empty_like(theta), np.empty((n_draws, len(posterior(integral.mode.theta_star).x_star)))
     log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
-    log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // n_x)
-    for k, child in enumerate(x_seed.spawn(D)):
+    log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // x.shape[1])
+    for k, child in enumerate(x_seed.spawn(D + 1)):
         mine = np.flatnonzero(owner == k)
         if len(mine) == 0:
             continue
+        if k < D and not np.isfinite(posterior(centers[k]).log_posterior):
+            owner[mine] = k + 1 + _nearest(theta[mine], centers[k + 1 :], integral)
+            if not blur:
+                theta[mine] = centers[owner[mine]]
+            continue
+        theta_out[row[mine]] = theta[mine]
         point, x_rng = posterior.point(centers[k]), np.random.default_rng(child)
         at_center = float(log_density(centers[k : k + 1])[0])
         for start in range(0, len(mine), at_once):
@@ -118,12 +122,6 @@ def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
     if integral.method in ("eb", "none"):
         return integral.mode.theta_star[None, :]
     return draw_theta(integral.density, D, rng)
-
-
-def _usable(posterior: ThetaPosterior, integral: ThetaIntegral, centers: np.ndarray) -> np.ndarray:
-    """Values of theta at which the inner approximation exists; theta* if there are none."""
-    ok = np.array([np.isfinite(posterior(c).log_posterior) for c in centers])
-    return centers[ok] if ok.any() else integral.mode.theta_star[None, :]
 
 
 def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> np.ndarray:

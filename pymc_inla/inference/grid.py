@@ -2,7 +2,9 @@
 
 The nodes live in standardized coordinates z, theta = theta* + V Lambda^(1/2) z, and spread from every mode to where the
 density has fallen to about 1e-7 of its maximum; steps widen in long tails and plateaus. The log density between them is
-interpolated. Leave-one-out errors, weighted with the mass around each node, say where a further node is worth its cost.
+interpolated. Leave-one-out errors, weighted with the mass around each node and with its part in the variances of the
+linear predictors, say where a further node is worth its cost: where the posterior of a precision has its mass high up,
+a lower tail of a percent may hold most of the variance of the effect.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ DEPTH = {1: 17.0, 2: 13.0, 3: 11.0}
 """Log units below the maximum at which the grid ends, by dimension (4e-8, 2e-6, 2e-5)."""
 STEP = {1: 1.25, 2: 1.5, 3: 1.5}
 SCORE_TOLERANCE = 4e-3
-"""Refine while mass times leave-one-out error of a node exceeds this. The error with the node present is at least
-16 times smaller (fourth-order interpolation, half the spacing)."""
+"""Refine while mass (or share of a latent variance) times leave-one-out error of a node exceeds this. The error with
+the node present is at least 16 times smaller (fourth-order interpolation, half the spacing)."""
 
 
 @dataclass
@@ -56,10 +58,27 @@ class Nodes:
         """How many nodes have no value although the density there, extrapolated, is not negligible."""
         if not self.failed:
             return 0
-        emulator = Emulator.at(self.points)
-        f = self.values
-        predicted = emulator.predict(emulator.coefficients(f), np.array(self.failed))
-        return int(np.sum(predicted > f.max() - 7.0))
+        emulator, failed = Emulator.at(self.points), np.array(self.failed)
+        predicted = emulator.predict(emulator.coefficients(self.smooth), failed) + self.rough_at(failed)
+        return int(np.sum(predicted > self.values.max() - 7.0))
+
+    def largest_share(self, mass: np.ndarray) -> np.ndarray:
+        """(K,) mass of each node or, where that is more, its largest share of the variance of a linear predictor.
+
+        Predictors rather than latents: they do not depend on how the model is written (centered or not).
+
+        Parameters
+        ----------
+        mass : array (K,)
+            Posterior mass of the nodes, up to a factor.
+        """
+        p = mass / mass.sum()
+        moments = [self.posterior.predictors(e.theta) for e in self.evaluations]
+        mean, sd = (np.array(part) for part in zip(*moments, strict=True))
+        square = sd**2 + (mean - p @ mean) ** 2
+        variance = p @ square
+        shares = mass[:, None] * square / np.where(variance > 0, variance, 1.0)
+        return np.maximum(mass, shares.max(axis=1, initial=0.0))
 
     @property
     def points(self) -> np.ndarray:
@@ -68,6 +87,15 @@ class Nodes:
     @property
     def values(self) -> np.ndarray:
         return np.array([e.log_posterior for e in self.evaluations])
+
+    def rough_at(self, z: np.ndarray) -> np.ndarray:
+        """The part of the log density that is known and not interpolated, at the rows of z."""
+        return self.posterior.rough_at(self.mode.to_theta(z))
+
+    @property
+    def smooth(self) -> np.ndarray:
+        """Values without that part."""
+        return self.values - self.rough_at(self.points)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,9 +112,9 @@ def build_line(nodes: Nodes, max_points: int) -> bool:
         decayed &= ended
     # A second mode above the first one moves the level at which the tails end.
     while len(nodes.z) < max_points:
-        z, f, order = nodes.points[:, 0], nodes.values, np.argsort(nodes.points[:, 0])
-        z, f = z[order], f[order]
-        score = line_scores(z, f)
+        order = np.argsort(nodes.points[:, 0])
+        z = nodes.points[order, 0]
+        score = line_scores(nodes)[order]
         if score.max() < SCORE_TOLERANCE:
             break
         worst = np.flatnonzero(score >= max(SCORE_TOLERANCE, 0.2 * score.max()))
@@ -139,19 +167,23 @@ def _bound(nodes: Nodes, sign: float) -> float:
     return float((bound - nodes.mode.theta_star[0]) / nodes.mode.root[0, 0]) * (1 - 1e-12)
 
 
-def line_scores(z: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """Mass around each node times its leave-one-out error, for increasing z."""
+def line_scores(nodes: Nodes) -> np.ndarray:
+    """Share of each node times its leave-one-out error, in the order of the nodes."""
+    order = np.argsort(nodes.points[:, 0])
+    z, f = nodes.points[order, 0], nodes.values[order]
+    if len(z) < 5:
+        return np.full(len(z), np.inf)
     width = np.gradient(z)
     density = np.exp(f - f.max())
     # The mass next to a node can exceed its own density times width where the density rises steeply.
     raised = density.copy()
     raised[1:] = np.maximum(raised[1:], np.sqrt(density[1:] * density[:-1]))
     raised[:-1] = np.maximum(raised[:-1], np.sqrt(density[1:] * density[:-1]))
-    mass = raised * width / np.sum(density * width)
-    if len(z) < 5:
-        return np.full(len(z), np.inf)
-    error = Emulator.at(z[:, None]).leave_one_out(f)
-    return mass * np.minimum(np.abs(error), 1.0)
+    mass = np.empty(len(z))
+    mass[order] = raised * width / np.sum(density * width)
+    error = np.empty(len(z))
+    error[order] = Emulator.at(z[:, None]).leave_one_out(nodes.smooth[order])
+    return nodes.largest_share(mass) * np.minimum(np.abs(error), 1.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -242,10 +274,10 @@ def _fit_lattice(nodes: Nodes, d: int) -> Lattice:
 def _predict(nodes: Nodes, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predicted log density at z, and whether the prediction can be trusted to say that the density is small there."""
     emulator = Emulator.at(nodes.points)
-    f = nodes.values
-    predicted = emulator.predict(emulator.coefficients(f), z)
+    f, smooth = nodes.values, nodes.smooth
+    predicted = emulator.predict(emulator.coefficients(smooth), z) + nodes.rough_at(z)
     nearest = np.argmin(((z[:, None, :] - nodes.points[None, :, :]) ** 2).sum(-1), axis=1)
-    error = np.abs(emulator.leave_one_out(f))[nearest]
+    error = np.abs(emulator.leave_one_out(smooth))[nearest]
     # Half of the predicted fall from the neighbor must exceed the error made at the neighbor.
     fall = f[nearest] - predicted
     return predicted, 0.5 * fall > error
@@ -278,12 +310,12 @@ def _refine_lattice(nodes, lattice, values, evaluate, unit, max_points) -> None:
 
 
 def lattice_scores(nodes: Nodes) -> np.ndarray:
-    """Mass around each node (density times volume to its nearest neighbors) times its leave-one-out error."""
+    """Share of each node (mass: density times volume to its nearest neighbors) times its leave-one-out error."""
     z, f = nodes.points, nodes.values
     d = z.shape[1]
     distance = np.sqrt(((z[:, None] - z[None]) ** 2).sum(-1))
     np.fill_diagonal(distance, np.inf)
     volume = np.sort(distance, axis=1)[:, : 2 * d].mean(1) ** d
     mass = np.exp(f - f.max()) * volume
-    error = Emulator.at(z).leave_one_out(f)
-    return mass / mass.sum() * np.minimum(np.abs(error), 1.0)
+    error = Emulator.at(z).leave_one_out(nodes.smooth)
+    return nodes.largest_share(mass / mass.sum()) * np.minimum(np.abs(error), 1.0)

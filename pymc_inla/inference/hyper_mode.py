@@ -1,8 +1,10 @@
 """theta*, the mode of log p~(theta | y), and its local scale.
 
-Damped BFGS on the negative log density with the analytic gradient. The mode only centers and scales the design of the
-integral over theta, so the iteration stops when the predicted gain is small on the scale of a log density, whatever the
-units of theta. The Hessian at the mode comes from central differences of the gradient.
+Damped BFGS with the analytic gradient, for a zero of the gradient. The gradient of a quadrature approximation is that
+of the integral and not of the rule, so that value and gradient disagree by the error of the rule: a step is also
+accepted when it shrinks the gradient, and only the gradient says where the mode is. The mode centers and scales the
+design of the integral over theta; it is found far more precisely than that needs, so that equal models written in
+different ways get equal designs. The Hessian at the mode comes from central differences of the gradient.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
 from pymc_inla.status import Status
 
-GAIN_TOLERANCE = 1e-5
-"""Predicted gain in log density below which the search stops: 0.005 sd away from the mode."""
-DIFFERENCE_STEP = 0.05
+GAIN_TOLERANCE = 1e-14
+"""Predicted gain in log density below which the search stops: 1e-7 sd away from the mode."""
+GOOD_GAIN = 1e-5
+"""The same for a search that rounding stops earlier: 0.005 sd."""
+VALUE_NOISE = 0.05
+"""What a log density may lose in a step that shrinks its gradient."""
+DIFFERENCE_STEP = 0.02
 """Step of the differences for the Hessian, in sd."""
 MAX_STEP = 2.0
 """Longest first step in one coordinate of theta, which are logarithms and logits most of the time."""
@@ -78,16 +84,27 @@ def find_theta_mode(
         only = _require_finite(posterior(theta, gradient=False))
         return ThetaMode(theta, np.zeros((0, 0)), only.log_posterior, only.status, 0)
     current = _finite_start(posterior, theta, lower, upper)
-    B, n_iterations = covariance, 0
-    for _ in range(4):
+    B, n_iterations, kinked = covariance, 0, False
+    for _ in range(8):
         current, B, status, n = _climb(posterior, current, B, lower, upper, max_iterations)
         n_iterations += n
+        if status is Status.LINE_SEARCH_FAILED:
+            best = _best_around(posterior, current, lower, upper)
+            if best is not current:
+                current, B = best, None
+                continue
+            kinked, status = True, Status.CONVERGED
         root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
         root = _within_bounds(root, lower, upper)
         # Curvature that the search did not meet on its way (a coordinate on another scale) can hide a gain.
-        if status is not Status.CONVERGED or 0.5 * np.sum((root.T @ current.gradient) ** 2) < 1e-3:
+        if kinked or status is not Status.CONVERGED or 0.5 * np.sum((root.T @ current.gradient) ** 2) < 1e-3:
             break
         B = root @ root.T
+    else:
+        root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
+        root = _within_bounds(root, lower, upper)
+    if kinked:
+        root = _within_bounds(_widened(posterior, current, root, lower, upper), lower, upper)
     if status is Status.CONVERGED and not hessian_ok:
         status = Status.NOT_POSITIVE_DEFINITE
     return ThetaMode(current.theta, root, current.log_posterior, status, n_iterations)
@@ -117,9 +134,9 @@ def _climb(posterior, current: Evaluation, B: np.ndarray | None, lower, upper, m
             return current, B, at_end, iteration
         longest = np.max(np.abs(direction))
         limit = 1.0 if B is None else MAX_STEP * max(1.0, np.max(_scale(B)))
-        step = _line_search(posterior, current, direction * min(1.0, limit / longest), lower, upper)
+        step = _line_search(posterior, current, direction * min(1.0, limit / longest), B, lower, upper)
         if step is None:
-            small = B is not None and 0.5 * gain < 1e-3
+            small = B is not None and 0.5 * gain < GOOD_GAIN
             return current, B, at_end if small else Status.LINE_SEARCH_FAILED, iteration
         s, q = step.theta - current.theta, current.gradient - step.gradient
         sq = s @ q
@@ -128,6 +145,34 @@ def _climb(posterior, current: Evaluation, B: np.ndarray | None, lower, upper, m
         current = step
         posterior.set_center(current)
     return current, B, Status.MAX_ITERATIONS, max_iterations
+
+
+def _best_around(posterior, current: Evaluation, lower, upper) -> Evaluation:
+    """The highest of the current point and its neighbors along the axes, which is the current one at a maximum without
+    a zero of the gradient: a kink of the prior."""
+    best = current
+    for j in range(len(current.theta)):
+        for step in (1e-3, -1e-3, 0.02, -0.02):
+            theta = np.clip(current.theta + step * (np.arange(len(current.theta)) == j), lower, upper)
+            near = posterior(theta, gradient=True)
+            if near.gradient is not None and near.log_posterior > best.log_posterior + 1e-9:
+                best = near
+    return best
+
+
+def _widened(posterior, current: Evaluation, root: np.ndarray, lower, upper) -> np.ndarray:
+    """Axes along which the log density falls by about one on average, as it does over one sd of a Laplace density:
+    differences of the gradient across a kink give a curvature that says nothing of the width."""
+    root = root.copy()
+    for j in range(root.shape[1]):
+        for _ in range(20):
+            ends = [np.clip(current.theta + sign * root[:, j], lower, upper) for sign in (1.0, -1.0)]
+            values = [posterior(end, keep=False).log_posterior for end in ends]
+            drop = current.log_posterior - np.mean(values)
+            if not 0 <= drop < 0.8:
+                break
+            root[:, j] *= np.clip(1.0 / max(drop, 1e-3), 1.3, 10.0)
+    return _sorted_root(root)
 
 
 def _scale(B: np.ndarray) -> np.ndarray:
@@ -140,23 +185,29 @@ def _bfgs(B, s, q, sq):
     return V @ B @ V.T + np.outer(s, s) / sq
 
 
-def _line_search(posterior, current: Evaluation, direction, lower, upper) -> Evaluation | None:
-    """Backtracking with Armijo's rule and safeguarded cubic interpolation; None when no step increases the density."""
+def _line_search(posterior, current: Evaluation, direction, B, lower, upper) -> Evaluation | None:
+    """Backtracking with safeguarded cubic interpolation, until Armijo's rule holds or the gradient, in units of a gain,
+    has halved; None when no step does either."""
     t = 1.0
     slope = direction @ current.gradient
     for _ in range(25):
         theta = np.clip(current.theta + t * direction, lower, upper)
         trial = posterior(theta, gradient=True)
-        if trial.gradient is not None and trial.log_posterior >= current.log_posterior + 1e-4 * (
-            (theta - current.theta) @ current.gradient
-        ):
-            return trial
+        if trial.gradient is not None:
+            gained = trial.log_posterior - current.log_posterior
+            enough = gained >= 1e-4 * ((theta - current.theta) @ current.gradient)
+            if B is not None and gained > -VALUE_NOISE:
+                # Near the mode the gradient decides: differences of values are rounding there.
+                remaining, before = trial.gradient @ B @ trial.gradient, current.gradient @ B @ current.gradient
+                enough = remaining < 0.5 * before or (enough and before > 2 * GOOD_GAIN)
+            if enough:
+                return trial
         if np.isfinite(trial.log_posterior):
             drop = current.log_posterior + t * slope - trial.log_posterior
             t *= float(np.clip(0.5 * t * slope / max(drop, 1e-300), 0.1, 0.5))
         else:
             t *= 0.25
-        if t * np.max(np.abs(direction)) < 1e-12 * (1 + np.max(np.abs(current.theta))):
+        if t * np.max(np.abs(direction)) < 1e-9 * (1 + np.max(np.abs(current.theta))):
             return None
     return None
 

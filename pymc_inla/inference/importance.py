@@ -126,20 +126,25 @@ def integrate_importance(
     log_proposal = proposal.log_density(cloud)
     z_scan, f_scan = _scanned(posterior, mode, z_all)
     z_all, f_all = np.vstack([z_all, z_scan]), np.concatenate([f_all, f_scan])
-    emulator, coefficients = _emulate(z_all, f_all, d)
+    rough = posterior.rough_at(mode.to_theta(cloud))
+
+    def emulate():
+        return _emulate(z_all, f_all, f_all - posterior.rough_at(mode.to_theta(z_all)), d)
+
+    emulator, coefficients = emulate()
     for _ in range(1, rounds):
-        log_target = emulator.predict(coefficients, cloud)
+        log_target = emulator.predict(coefficients, cloud) + rough
         weights, _ = normalize(log_target - log_proposal)
         tempered, log_sum = normalize(TEMPER * log_target - log_proposal)
         chosen = _systematic(cloud, tempered, per_round)
         z_new, f_new, e_new = _evaluate(posterior, mode, cloud[chosen], lower, upper)
-        predicted = emulator.predict(coefficients, z_new)
+        predicted = emulator.predict(coefficients, z_new) + posterior.rough_at(mode.to_theta(z_new))
         log_ratio = f_new - TEMPER * predicted
         log_ml_emulator = log_sum - np.log(CLOUD)
         efficiency = _efficiency((1 - TEMPER) * predicted, f_new - predicted)
         previous = _cloud_summary(cloud, weights)
         z_all, f_all = np.vstack([z_all, z_new]), np.concatenate([f_all, f_new])
-        emulator, coefficients = _emulate(z_all, f_all, d)
+        emulator, coefficients = emulate()
         if efficiency > GOOD_EFFICIENCY:
             break
     smooth, k_hat = smooth_log_weights(log_ratio)
@@ -148,7 +153,7 @@ def integrate_importance(
     log_ml = log_ml_emulator + np.max(log_ratio) + np.log(ratio.mean()) + log_jacobian
     error = ratio.std() / ratio.mean() / np.sqrt(len(ratio))
 
-    log_target = emulator.predict(coefficients, cloud)
+    log_target = emulator.predict(coefficients, cloud) + rough
     cloud_weights, _ = normalize(log_target - log_proposal)
     cloud_error = np.sqrt(np.sum(cloud_weights**2))
     keep = cloud_weights > 1e-12
@@ -157,7 +162,8 @@ def integrate_importance(
     offset[len(emulator.nodes)] -= float(logsumexp(log_target - log_proposal)) - np.log(CLOUD)
 
     def log_density_at(theta: np.ndarray) -> np.ndarray:
-        return emulator.predict(offset, mode.to_z(np.atleast_2d(theta))) - log_jacobian
+        theta = np.atleast_2d(theta)
+        return emulator.predict(offset, mode.to_z(theta)) + posterior.rough_at(theta) - log_jacobian
 
     density = IntegratedDensity(
         mode.to_theta(cloud[keep]), cloud_weights[keep] / cloud_weights[keep].sum(), np.zeros((d, d)), log_density_at
@@ -238,15 +244,16 @@ def _evaluate(posterior, mode, z, lower, upper):
     )
 
 
-def _emulate(z: np.ndarray, f: np.ndarray, d: int) -> tuple[Emulator, np.ndarray]:
-    """Emulator through the values within reach of the maximum; values far below it would only bend the polynomial."""
+def _emulate(z: np.ndarray, f: np.ndarray, smooth: np.ndarray, d: int) -> tuple[Emulator, np.ndarray]:
+    """Emulator of the smooth part of the values f within reach of their maximum; values far below it would only bend
+    the polynomial."""
     near = f > f.max() - (25.0 + 2.0 * d)
     if near.sum() <= (d + 1) * (d + 2) // 2:
         near = np.argsort(-f)[: max((d + 1) * (d + 2) // 2 + 1, d + 2)]
     # Coincident points (a cloud point may be drawn twice) would make the system singular.
     points, index = np.unique(z[near], axis=0, return_index=True)
     emulator = Emulator.at(points)
-    return emulator, emulator.coefficients(f[near][index])
+    return emulator, emulator.coefficients(smooth[near][index])
 
 
 def _systematic(cloud: np.ndarray, weights: np.ndarray, m: int) -> np.ndarray:

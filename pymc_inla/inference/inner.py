@@ -26,6 +26,16 @@ EtaMoments = Moments
 
 
 @dataclass(frozen=True)
+class Cavities:
+    """Moments of p~(eta_r | y without its own observation, theta), each (n_eta,)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    """Infinite where nothing but the own observation determines eta_r"""
+    skewness: np.ndarray
+
+
+@dataclass(frozen=True)
 class Sample:
     """Draws of x from p~(x | theta, y) with what importance sampling needs."""
 
@@ -55,7 +65,13 @@ class InnerPoint(Protocol):
         """Moments of p~(x_j | theta, y)."""
 
     def eta_moments(self) -> EtaMoments:
-        """Moments of p~(eta_r | theta, y)."""
+        """Moments of p~(eta_r | theta, y) for expectations of the log-likelihood."""
+
+    def predictor_marginals(self) -> EtaMoments:
+        """Moments of p~(eta_r | theta, y) as a distribution."""
+
+    def cavities(self) -> Cavities:
+        """p~(eta_r | theta, y without the observation of r), where every observation has one linear predictor."""
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws of x given theta; without `densities`, which cost a pass over the data per draw, log_q and log_joint
@@ -64,6 +80,9 @@ class InnerPoint(Protocol):
 
 class InnerApproximation(Protocol):
     """log p~(theta | y) as a function of theta."""
+
+    bytes_per_point: float
+    """Memory that one point holds, about"""
 
     def evaluate(self, theta: np.ndarray, start=None, *, gradient: bool = True) -> InnerPoint:
         """Integrate x out at theta. `start` is anything with `x_star` from which the search for the mode may begin."""

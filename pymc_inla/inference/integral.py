@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,8 @@ class ThetaIntegral:
     """(F,) weights of the finer mixture of latent marginals, or None: the nodes themselves"""
     fine_matrix: np.ndarray | None = None
     """(F, K) interpolates conditional moments from the nodes to the finer mixture"""
+    fine_slopes: np.ndarray | None = None
+    """(d, F, K) change of the interpolant over one sd of z_j within the surroundings that each component stands for"""
     k_hat: float = np.nan
     """Pareto shape of the importance ratios of theta, where there are any"""
     messages: tuple[str, ...] = ()
@@ -58,8 +61,9 @@ class FineGrid:
     """(M,) nearest node"""
 
 
-def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray, reach: float) -> FineGrid:
-    """Grid over the box of the nodes; in two and three dimensions only what lies within `reach` of a node."""
+def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray) -> FineGrid:
+    """Grid over the box of the nodes; in two and three dimensions only what lies within the reach of a node: 1.8, and
+    more where the nodes are far apart, so that no hole is left between them."""
     d = nodes_z.shape[1]
     m = FINE[d]
     axes = [np.linspace(lower_z[j], upper_z[j], m) for j in range(d)]
@@ -68,12 +72,15 @@ def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray, rea
     if d == 1:
         middle = 0.5 * (np.sort(nodes_z[:, 0])[1:] + np.sort(nodes_z[:, 0])[:-1])
         return FineGrid(z, spacing, np.argsort(nodes_z[:, 0])[np.searchsorted(middle, z[:, 0])])
+    between = np.sqrt(((nodes_z[:, None] - nodes_z[None]) ** 2).sum(-1))
+    around = min(3**d, len(nodes_z)) - 1
+    reach = np.maximum(1.8, 0.6 * np.sort(between, axis=1)[:, around])
     nearest, keep = np.empty(len(z), dtype=np.int64), np.empty(len(z), dtype=bool)
     for i in range(0, len(z), 20000):
         part = z[i : i + 20000]
         squared = (part**2).sum(1)[:, None] + (nodes_z**2).sum(1)[None] - 2 * part @ nodes_z.T
         nearest[i : i + 20000] = squared.argmin(1)
-        keep[i : i + 20000] = squared.min(1) <= reach**2
+        keep[i : i + 20000] = squared.min(1) <= reach[nearest[i : i + 20000]] ** 2
     return FineGrid(z[keep], spacing, nearest[keep])
 
 
@@ -86,6 +93,7 @@ def integrate_grid(
     messages: tuple[str, ...] = (),
     lower: np.ndarray,
     upper: np.ndarray,
+    rough_at: Callable[[np.ndarray], np.ndarray] = lambda theta: np.zeros(len(theta)),
 ) -> ThetaIntegral:
     """Integrate the interpolated log density over a fine grid, and give every node the mass around it.
 
@@ -95,26 +103,30 @@ def integrate_grid(
     evaluations : K evaluations
     lower, upper : array (d,)
         Bounds of theta; the density is zero outside.
+    rough_at : callable
+        (m, d) theta to (m,): the part of the log density that is known everywhere and not interpolated.
     """
     d = nodes_z.shape[1]
     f = np.array([e.log_posterior for e in evaluations])
     top = f.max()
     margin = 0.0 if d == 1 else 1.0
-    grid = fine_grid(nodes_z, nodes_z.min(0) - margin, nodes_z.max(0) + margin, reach=1.8)
+    grid = fine_grid(nodes_z, nodes_z.min(0) - margin, nodes_z.max(0) + margin)
     inside = np.ones(len(grid.z), dtype=bool)
     theta = mode.to_theta(grid.z)
     if d > 1:
         inside = np.all((theta >= lower) & (theta <= upper), axis=1)
     emulator = Emulator.at(nodes_z)
-    values = _clipped(emulator, f - top, grid)
-    values = np.where(inside, values, -np.inf)
+    smooth = f - rough_at(mode.to_theta(nodes_z))
+    # outside of the bounds the density is zero: minus infinity
+    known = np.where(inside, rough_at(theta), -np.inf)
+    values = _clipped(emulator, smooth - smooth.max(), grid) + known + smooth.max() - top
     mass, log_sum = normalize(values)
     log_jacobian = np.linalg.slogdet(mode.root)[1]
     log_ml = top + log_sum + np.log(grid.spacing).sum() + log_jacobian
-    coefficients = emulator.coefficients(f - log_ml)
+    coefficients = emulator.coefficients(smooth - log_ml)
 
     def log_density_at(theta: np.ndarray) -> np.ndarray:
-        return emulator.predict(coefficients, mode.to_z(np.atleast_2d(theta)))
+        return emulator.predict(coefficients, mode.to_z(np.atleast_2d(theta))) + rough_at(np.atleast_2d(theta))
 
     keep = mass > 1e-14
     density = IntegratedDensity(theta[keep], mass[keep] / mass[keep].sum(), mode.root * grid.spacing, log_density_at)
@@ -122,8 +134,8 @@ def integrate_grid(
     covariance_z = ((grid.z - mean_z) * mass[:, None]).T @ (grid.z - mean_z)
     weights = _linear_weights(nodes_z, grid, mass) if d == 1 else np.bincount(grid.nearest, mass, len(f))
     weights = calibrate_weights(nodes_z, weights, mean_z, covariance_z)
-    fine_z, fine_weights = _aggregate(grid, mass, covariance_z)
-    change, ml_change = _refinement_change(mode, emulator, f, grid, inside, density, log_sum)
+    fine_z, fine_weights, fine_spread = _aggregate(grid, mass, covariance_z)
+    change, ml_change = _refinement_change(mode, emulator, smooth, grid, known + smooth.max() - top, density, log_sum)
     return ThetaIntegral(
         method=method,
         mode=mode,
@@ -136,6 +148,7 @@ def integrate_grid(
         outer_change=float(change),
         fine_weights=fine_weights,
         fine_matrix=emulator.matrix(fine_z),
+        fine_slopes=_slopes(emulator, fine_z, fine_spread),
         messages=messages,
     )
 
@@ -160,8 +173,9 @@ def _linear_weights(nodes_z, grid: FineGrid, mass) -> np.ndarray:
     return out
 
 
-def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centers of mass of boxes of a fraction of a posterior sd: nodes of the finer mixture of latent marginals."""
+def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes of a fraction of a posterior sd: their centers of mass (F, d), masses (F,) and the sd of z within them
+    (F, d). They are the components of the finer mixture of latent marginals."""
     d = grid.z.shape[1]
     width = {1: 0.2, 2: 0.5, 3: 0.8}[d] * np.sqrt(np.diag(covariance)) + 1e-300
     box = np.floor(grid.z / width).astype(np.int64)
@@ -169,11 +183,19 @@ def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tupl
     index = index.reshape(-1)
     weights = np.bincount(index, mass)
     keep = weights > 1e-9
-    z = np.column_stack([np.bincount(index, mass * grid.z[:, j]) for j in range(d)])[keep] / weights[keep, None]
-    return z, weights[keep] / weights[keep].sum()
+    total = np.where(weights > 0, weights, 1.0)[:, None]
+    z = np.column_stack([np.bincount(index, mass * column) for column in grid.z.T]) / total
+    squares = np.column_stack([np.bincount(index, mass * column**2) for column in (grid.z - z[index]).T]) / total
+    return z[keep], weights[keep] / weights[keep].sum(), np.sqrt(squares[keep])
 
 
-def _refinement_change(mode, emulator: Emulator, f, grid, inside, density, log_sum) -> tuple[float, float]:
+def _slopes(emulator: Emulator, z: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """(d, F, K) half the difference of the interpolant between z + spread_j e_j and z - spread_j e_j."""
+    steps = [spread * axis for axis in np.eye(z.shape[1])]
+    return np.array([0.5 * (emulator.matrix(z + step) - emulator.matrix(z - step)) for step in steps])
+
+
+def _refinement_change(mode, emulator: Emulator, f, grid, known, density, log_sum) -> tuple[float, float]:
     """Estimate of what further nodes would change: quantiles of theta (in sd) and log marginal likelihood.
 
     The values at the nodes are moved by their leave-one-out errors over 16 (interpolation of fourth order, half the
@@ -183,7 +205,7 @@ def _refinement_change(mode, emulator: Emulator, f, grid, inside, density, log_s
     quantiles, sd = theta_quantiles(density), np.sqrt(np.diag(density.covariance))
     changes, ml_changes = [], []
     for signs in (np.ones(len(f)), (-1.0) ** np.arange(len(f))):
-        values = np.where(inside, _clipped(emulator, f - f.max() + signs * error, grid), -np.inf)
+        values = _clipped(emulator, f - f.max() + signs * error, grid) + known
         mass, other_sum = normalize(values)
         keep = mass > 1e-14
         moved = IntegratedDensity(mode.to_theta(grid.z[keep]), mass[keep], density.cell, density.log_density_at)

@@ -89,11 +89,11 @@ def integrate_theta(
 def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
     d = len(mode.theta_star)
     nodes = Nodes(posterior, mode, lower, upper)
+    others = find_other_modes(posterior, mode, lower, upper)[1:] if d > 1 else []
     posterior.collect_moments = True  # every node of a grid is a design point
     if d == 1:
         decayed = build_line(nodes, min(max_points, 80))
     else:
-        others = find_other_modes(posterior, mode, lower, upper)[1:]
         _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in others], max_points)
     posterior.collect_moments = False
     if len(nodes.z) < 3:
@@ -109,7 +109,14 @@ def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
             "they were left out and the density there is interpolated"
         )
     result = integrate_grid(
-        "grid", mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, messages=tuple(messages)
+        "grid",
+        mode,
+        nodes.points,
+        tuple(nodes.evaluations),
+        lower=lower,
+        upper=upper,
+        messages=tuple(messages),
+        rough_at=posterior.rough_at,
     )
     if not decayed:
         _check_proper(nodes, lower, upper, names)

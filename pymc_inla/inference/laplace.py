@@ -13,14 +13,17 @@ from functools import cached_property
 
 import numpy as np
 
+from pymc_inla.inference.cavity import MAX_SKEWNESS, remove_own, widening
 from pymc_inla.inference.conditional import is_affordable, laplace_moments
-from pymc_inla.inference.inner import Moments, Sample
+from pymc_inla.inference.inner import Cavities, Moments, Sample
 from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.inference.variational import check_indices, variational_mean_shift
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.system import SelectedInverse, System
 from pymc_inla.status import Status
 
+MAX_DENSE_PREDICTORS = 2000
+"""Linear predictors up to which all their covariances are formed"""
 CHUNK_ELEMENTS = 2_000_000
 """Numbers held at once when linear predictors of many draws are computed"""
 
@@ -100,8 +103,7 @@ class LaplacePoint:
         cumulant = self._third_cumulant() if small else self._local_third_cumulant()
         with np.errstate(divide="ignore", invalid="ignore"):
             skewness = np.where(sd > 0, cumulant / sd**3, 0.0)
-        # a skew normal reaches 0.995; beyond 0.9 the expansion is no longer one
-        return np.clip(skewness, -0.9, 0.9)
+        return np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS)
 
     def third_derivative(self, direction) -> np.ndarray:
         """(n_eta,) third derivative of the log-likelihood, twice along `direction`."""
@@ -129,6 +131,41 @@ class LaplacePoint:
         variance = self.selected_inverse.W[: f.n_eta]
         mean = self.mode.eta + system.multiply_A(self.mode.design.A, self.mean_shift)
         return Moments(mean, np.sqrt(np.maximum(variance, 0.0)), np.zeros(f.n_eta))
+
+    def predictor_marginals(self) -> Moments:
+        """The same with their skewness, which `eta_moments` leaves out: E[log p] has an error of the same order from
+        the variance, which lacks its correction, and the two nearly cancel."""
+        f, eta = self.approximation.functions, self.eta_moments()
+        if f.gaussian or self.approximation.strategy == "gaussian" or len(f.W_rows) > f.n_eta:
+            return eta
+        with np.errstate(divide="ignore", invalid="ignore"):
+            skewness = np.where(eta.sd > 0, self._predictor_third_cumulant / eta.sd**3, 0.0)
+        return Moments(eta.mean, eta.sd, np.clip(skewness, -MAX_SKEWNESS, MAX_SKEWNESS))
+
+    def cavities(self) -> Cavities:
+        """The predictors without their own observation; mean and skewness to first order in all others'."""
+        f, mode = self.approximation.functions, self.mode
+        variance = self.selected_inverse.W[: f.n_eta]
+        found = remove_own(mode.eta, variance, mode.likelihood.gradient, mode.likelihood.W[: f.n_eta])
+        if f.gaussian or self.approximation.strategy == "gaussian":
+            return found
+        wider = widening(found, variance)
+        shift = self.approximation.system.multiply_A(mode.design.A, self.mean_shift) - variance * self.third
+        third = self._predictor_third_cumulant - self.third_derivative(np.ones(f.n_eta)) * variance**3
+        usable = np.isfinite(found.variance) & (found.variance > 0)
+        skewness = third * wider**3 / np.where(usable, found.variance, 1.0) ** 1.5
+        bounded = np.clip(np.where(usable, skewness, 0.0), -MAX_SKEWNESS, MAX_SKEWNESS)
+        return Cavities(found.mean + wider * shift, found.variance, bounded)
+
+    @cached_property
+    def _predictor_third_cumulant(self) -> np.ndarray:
+        """(n_eta,) sum_r l_r^(3) cov(eta_i, eta_r)^3, in large models by that of the elements of x that make eta_i."""
+        f = self.approximation.functions
+        A = f.A_pattern.to_matrix(self.mode.design.A)
+        if f.n_x * f.n_eta > self.approximation.skewness_budget or f.n_eta > MAX_DENSE_PREDICTORS:
+            return A.power(3) @ self._local_third_cumulant()
+        covariance = A @ self.mode.factor.solve(A.T.toarray())
+        return covariance**3 @ self.third_derivative(np.ones(f.n_eta))
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws from N(x* + shift, S)."""
@@ -181,6 +218,14 @@ class LaplaceInner:
     strategy: str = "laplace"
     vb_correct: object = None
     skewness_budget: int = 1_000_000
+
+    @property
+    def bytes_per_point(self) -> float:
+        """Memory that one point holds, about."""
+        f = self.functions
+        likelihood = f.n_obs + 3 * f.n_eta + 2 * len(f.W_rows)
+        values = 4 * f.n_x + f.Q_pattern.nnz + (f.A_pattern.nnz if f.design_vjp is not None else 0)
+        return 8.0 * (likelihood + values + self.system.factor_size)
 
     def evaluate(self, theta, start=None, *, gradient: bool = True) -> LaplacePoint:
         """Laplace approximation at theta, warm-started from `start.x_star`."""

@@ -3,7 +3,9 @@
     p(x_j | y) ~ sum_k w_k p~(x_j | theta_k, y),
 
 of skew normals that match the mean, sd and skewness of p~(x_j | theta_k, y). Where theta has one or two dimensions the
-three moments are first interpolated to a finer design, so that the mixture is smooth in theta as the integral is.
+three moments are first interpolated to a finer design, so that the mixture is smooth in theta as the integral is. A
+component of it stands for a neighborhood of theta, within which log sd and mean are linear: its variance is that of the
+neighborhood as a whole.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ def mixture_marginals(
     *,
     fine_weights: np.ndarray | None = None,
     fine_matrix: np.ndarray | None = None,
+    fine_slopes: np.ndarray | None = None,
 ) -> Marginals:
     """Marginals of m scalars from their conditional moments at K design points.
 
@@ -40,8 +43,8 @@ def mixture_marginals(
     ----------
     mean, sd, skewness : arrays (K, m)
     weights : array (K,)
-    fine_weights, fine_matrix : arrays (F,), (F, K), optional
-        A finer design and the interpolation to it.
+    fine_weights, fine_matrix, fine_slopes : arrays (F,), (F, K), (d, F, K), optional
+        A finer design, the interpolation to it, and the change of the interpolant over one sd within a component.
     """
     K, m = mean.shape
     if fine_matrix is not None and (K == 1 or m > FINE_SCALARS):
@@ -61,7 +64,7 @@ def mixture_marginals(
     chunk = max(1, CHUNK_CELLS // len(w))
     for start in range(0, m, chunk):
         part = slice(start, min(start + chunk, m))
-        components = _components(mean[:, part], sd[:, part], skewness[:, part], fine_matrix)
+        components = _components(mean[:, part], sd[:, part], skewness[:, part], fine_matrix, fine_slopes)
         mixture = Mixture(*components, w[:, None], exact)
         out["mean"][part], out["sd"][part] = mixture.mean, mixture.sd
         quantiles = mixture.quantiles(QUANTILES)
@@ -73,7 +76,7 @@ def mixture_marginals(
     return Marginals(**out)
 
 
-def _components(mean, sd, skewness, matrix):
+def _components(mean, sd, skewness, matrix, slopes):
     # what constraints fix has no spread: a spike as narrow as its grid can resolve in double precision
     sd = np.maximum(sd, np.maximum(1e-10 * np.abs(mean), 1e-90))
     if matrix is None:
@@ -84,6 +87,9 @@ def _components(mean, sd, skewness, matrix):
     low, high = mean.min(0), mean.max(0)
     margin = 0.25 * (high - low)
     fine_mean = np.clip(matrix @ mean, low - margin, high + margin)
+    # E[s^2] = s^2 exp(2 Var log s) for normal log s; together with the variance of the mean
+    log_variance = np.sum((slopes @ log_sd) ** 2, axis=0)
+    fine_sd = np.sqrt(fine_sd**2 * np.exp(2 * log_variance) + np.sum((slopes @ mean) ** 2, axis=0))
     return fine_mean, fine_sd, np.clip(matrix @ skewness, skewness.min(0), skewness.max(0))
 
 

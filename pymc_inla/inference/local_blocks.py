@@ -74,6 +74,7 @@ class LocalBlocks:
         self.obs_block = of_observation
         self.row_block = of_observation[f.observation]
         self.W_block = self.row_block[f.W_rows]
+        self.W_rows = f.W_rows
         self.A_shared = np.flatnonzero(~is_local)
         self.A_shared_row, self.A_shared_col = rows[~is_local], position[cols[~is_local]]
 
@@ -133,6 +134,8 @@ class LocalBlocks:
         self.e_blocked = np.flatnonzero(block < self.G)
         self.e_m = np.searchsorted(pair_keys, block[self.e_blocked] * n_S + self.e_col[self.e_blocked])
         self.e_blocked_row = self.e_row[self.e_blocked]
+        blocked_ptr = np.concatenate([[0], np.cumsum(np.bincount(self.e_blocked_row, minlength=n_eta))])
+        self._pair_template = (self.e_m.astype(np.int32), blocked_ptr.astype(np.int32), (n_eta, len(pair_keys)))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(self.e_row, minlength=n_eta))])
         self._template = (self.e_col, indptr, (n_eta, n_S))
 
@@ -156,6 +159,11 @@ class LocalBlocks:
         indices, indptr, shape = self._template
         return entries, sparse.csr_array((entries, indices, indptr), shape=shape)
 
+    def pair_design(self, entries) -> sparse.csr_array:
+        """The entries of `shared_design` in rows of a block, (n_eta, n_m): rows by pairs (g, s)"""
+        indices, indptr, shape = self._pair_template
+        return sparse.csr_array((entries[self.e_blocked], indices, indptr), shape=shape)
+
     def local_design(self, A, n_eta) -> np.ndarray:
         """a, (n_eta, b)"""
         a = np.zeros((n_eta, self.b))
@@ -175,23 +183,25 @@ class LocalBlocks:
         x[self.shared], x[self.local] = x_S, u
         return x
 
+    def to_W(self, of_row) -> np.ndarray:
+        """Numbers that are the same for all rows of a block, (n_eta,), for the entries of W"""
+        return of_row if len(self.W_rows) == len(of_row) else of_row[self.W_rows]
+
     def sum_rows(self, values) -> np.ndarray:
         """Sums of (n_eta,) over the rows of each block, (G,)"""
         return np.bincount(self.row_block, values, self.G + 1)[:-1]
 
     def multiply(self, M, d) -> np.ndarray:
-        """Rows of M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
+        """Symmetric M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
         by_pair = np.ascontiguousarray(np.atleast_2d(d).T, dtype=float)
         out = np.empty(by_pair.shape)
         multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), by_pair, out)
         return np.ascontiguousarray(out.T).reshape(np.shape(d))
 
-    def sum_products(self, left, right) -> np.ndarray:
-        """sum_g sum_k left_kg right_kg', (n_S, n_S), known to be symmetric, for (K, n_m) numbers on the pairs (g, s)"""
-        total = np.zeros((self.n_S, self.n_S))
+    def add_products(self, left, right, H) -> None:
+        """Lower triangle of H (n_S, n_S) += sum_g sum_k left_kg right_kg', for (K, n_m) numbers on the pairs (g, s)"""
         by_pair = (np.ascontiguousarray(part.T, dtype=float) for part in (left, right))
-        add_products(self.m_ptr, self.m_shared, *by_pair, total)
-        return total + np.tril(total, -1).T
+        add_products(self.m_ptr, self.m_shared, *by_pair, H)
 
     def reduce(self, H) -> np.ndarray:
         """Z'HZ"""

@@ -20,13 +20,13 @@ from pymc_inla.inference.gauss_hermite import Rule
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.newton import clamp
 from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
+from pymc_inla.linalg.block_kernels import add_information
+from pymc_inla.linalg.cholesky import mirror_lower
 from pymc_inla.linalg.finite import all_finite
 
 MAX_LOCAL = 60
-LOCAL_TOLERANCE = 1e-8
-"""On the Newton decrement of every block: nodes are centered within 1e-4 of a local sd."""
-DENSE_SHARED = 24
-"""Shared latents up to which A_S'WA_S is formed with a dense A_S"""
+LOCAL_TOLERANCE = 1e-14
+"""On the Newton decrement of every block: nodes are centered within 1e-7 of a local sd, wherever the search started."""
 
 
 class Conditional:
@@ -43,8 +43,7 @@ class Conditional:
         if blocks.coupled:
             self._decouple(blocks)
         entries, self.A_S = blocks.shared_design(self.design.A, self.a, self.P)
-        self.A_blocked = entries[blocks.e_blocked]
-        self.A_dense = self.A_S.toarray() if blocks.n_S <= DENSE_SHARED else None
+        self.A_pairs = blocks.pair_design(entries)
 
     def _decouple(self, B: LocalBlocks):
         """P = -Q_gg^-1 Q_gS, and Q_SS, b_S in the coordinates (w, x_S)."""
@@ -53,8 +52,10 @@ class Conditional:
         with np.errstate(all="ignore"):
             # a block without prior precision gives NaN, which ends the evaluation as not finite
             self.P = -self.solve_Q_gg(R)
-        self.Q_SS = self.Q_SS + B.sum_products(R.T, self.P.T)
-        self.Q_SS = 0.5 * (self.Q_SS + self.Q_SS.T)
+        change = np.zeros(self.Q_SS.shape)
+        B.add_products(R.T, self.P.T, change)
+        mirror_lower(change)
+        self.Q_SS = self.Q_SS + change
         self.b_S = self.b_S + np.bincount(B.m_shared, np.sum(self.P * self.b_L[B.m_block], axis=1), B.n_S)
 
     def solve_Q_gg(self, r) -> np.ndarray:
@@ -88,8 +89,7 @@ class Conditional:
 
     def slope(self, likelihood_gradient) -> np.ndarray:
         """d_g on the pairs (g, s), (n_m,)"""
-        B = self.blocks
-        return np.bincount(B.e_m, self.A_blocked * likelihood_gradient[B.e_blocked_row], B.n_m)
+        return self.A_pairs.T @ likelihood_gradient
 
     def local_gradient(self, u, gradient) -> np.ndarray:
         """dh/dw, (G, b)"""
@@ -113,13 +113,16 @@ class Conditional:
                     H[:, e, c] += total
         return H
 
-    def information(self, W) -> np.ndarray:
-        """A_S'WA_S, (n_S, n_S)"""
-        n = self.functions.n_eta
-        if len(W) == n and self.A_dense is not None:
-            return (self.A_dense * W[:, None]).T @ self.A_dense
-        product = self.A_S.T @ (self.W_matrix(W) @ self.A_S)
-        return product.toarray()
+    def information(self, W, p, slopes) -> np.ndarray:
+        """A_S'WA_S - sum_g Var[d_g], (n_S, n_S), for slopes (K, n_m) at nodes with weights p (K, G + 1)"""
+        B, f, A = self.blocks, self.functions, self.A_S
+        H = np.zeros((B.n_S, B.n_S))
+        add_information(A.indptr, A.indices, A.data, f.W_rows, f.W_cols, W, H)
+        of_pair = p[:, B.m_block]
+        deviation = slopes - np.einsum("km,km->m", of_pair, slopes)
+        B.add_products(-of_pair * deviation, deviation, H)
+        mirror_lower(H)
+        return H
 
     def W_matrix(self, W) -> sparse.csr_array:
         """W as a symmetric matrix, (n_eta, n_eta)"""
@@ -283,25 +286,21 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
         nodes[k], weights[k, :-1] = u, weight
         slopes[k] = c.slope(likelihood.gradient)
         weights[k, -1] = float(k == 0)
-        gradient += weights[k][B.row_block] * likelihood.gradient
-        W += weights[k][B.W_block] * likelihood.W
+        of_row = weights[k][B.row_block]
+        gradient += of_row * likelihood.gradient
+        W += B.to_W(of_row) * likelihood.W
     total = weights.sum(0)
     p = weights / total
-    gradient, W = gradient / total[B.row_block], W / total[B.W_block]
+    of_row = total[B.row_block]
+    gradient, W = gradient / of_row, W / B.to_W(of_row)
     Qx = c.Q_SS @ x_S
     outside = float(np.sum(mode.likelihood.value[B.obs_block == G]))
     value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + outside
     value += float(np.sum(mode.h + mode.log_det_root + np.log(total[:-1])))
     slope = c.b_S - Qx + c.A_S.T @ gradient
-    H = c.Q_SS + c.information(W) - _variance_of_slopes(B, p, slopes)
+    H = c.information(W, p, slopes)
+    H += c.Q_SS
     if not (np.isfinite(value) and all_finite(slope) and all_finite(H)):
         return None
     passes = mode.n_passes + K - 1
     return LocalIntegral(c, x_S, mode, value, slope, H, nodes, p, slopes, gradient, W, passes)
-
-
-def _variance_of_slopes(B: LocalBlocks, p, slopes) -> np.ndarray:
-    """sum_g Var[d_g], (n_S, n_S)"""
-    of_m = p[:, B.m_block]
-    deviation = slopes - np.einsum("km,km->m", of_m, slopes)
-    return B.sum_products(of_m * deviation, deviation)

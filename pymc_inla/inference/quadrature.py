@@ -12,16 +12,20 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.gauss_hermite import gauss_hermite
-from pymc_inla.inference.inner import Moments, Sample
+from pymc_inla.inference.inner import Cavities, Moments, Sample
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import Conditional, LocalIntegral, integrate_local
 from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.cholesky import inverse_from_cholesky
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
-MAX_ITERATIONS = 60
+MAX_ITERATIONS = 30
+MAX_K = {1: 47, 2: 23, 3: 11}
+"""Most nodes per dimension, by the dimension of the local blocks"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
 
@@ -48,12 +52,23 @@ class QuadraturePoint:
     def S(self) -> np.ndarray:
         """(n_S, n_S) covariance of x_S"""
         B = self.approximation.blocks
-        return B.expand(linalg.cho_solve(self.factor, B.Z.T)) if B.Z.shape[1] else np.zeros((B.n_S, B.n_S))
+        if not B.Z.shape[1]:
+            return np.zeros((B.n_S, B.n_S))
+        if B.constrained:
+            return B.expand(linalg.cho_solve(self.factor, B.Z.T))
+        return inverse_from_cholesky(self.factor[0])
 
     @cached_property
     def adjoint(self) -> Adjoint:
         """Derivatives at the nodes, shared between gradient and moments."""
         return Adjoint(self.integral, self.S)
+
+    @cached_property
+    def conditional_draws(self):
+        """What draws of the local latents given x_S share."""
+        from pymc_inla.inference.quadrature_draws import ConditionalDraws
+
+        return ConditionalDraws(self)
 
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
@@ -66,6 +81,15 @@ class QuadraturePoint:
         from pymc_inla.inference.quadrature_moments import predictor_moments
 
         return predictor_moments(self)
+
+    predictor_marginals = eta_moments
+
+    def cavities(self) -> Cavities:
+        """Gaussians that give the posterior means and variances of the predictors back with their likelihoods."""
+        f, posterior = self.approximation.functions, self.eta_moments()
+        gradient, W = self.integral.likelihood_gradient, self.integral.W[: f.n_eta]
+        start = remove_own(posterior.mean, posterior.sd**2, gradient, np.maximum(W, 0.0))
+        return match(f, self.theta, posterior, start)
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
         """m draws of x given theta. See `pymc_inla.inference.quadrature_draws`."""
@@ -105,12 +129,41 @@ class QuadratureInner:
             object.__setattr__(self, "blocks", LocalBlocks(self.functions, self.partition))
         gauss_hermite(self.k, self.blocks.b)
 
+    @property
+    def bytes_per_point(self) -> float:
+        """Memory that one point holds, about."""
+        f, B = self.functions, self.blocks
+        nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.n_m)
+        likelihood = f.n_obs + 6 * f.n_eta + 3 * len(f.W_rows) + 4 * f.A_pattern.nnz
+        return 8.0 * (nodes + likelihood + 5 * B.n_S**2 + 4 * f.n_x)
+
+    @property
+    def max_k(self) -> int:
+        """Most nodes per dimension that refinement may ask for"""
+        return MAX_K[self.blocks.b]
+
+    def finer(self) -> "QuadratureInner":
+        """About twice as many nodes per dimension, as long as that is not far too many together."""
+        twice = 2 * self.k + 1
+        return self.with_k(twice if twice**self.blocks.b <= 5000 else self.k + 6)
+
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""
         return replace(self, k=k)
 
     def evaluate(self, theta, start=None, *, gradient: bool = True) -> QuadraturePoint:
-        """Integrate x out at theta, warm-started from `start.x_star`."""
+        """Integrate x out at theta, warm-started from `start.x_star`.
+
+        Nodes that are enough around the mode of theta can be too few where the local latents vary much more: where the
+        search of x_S fails, twice as many are taken.
+        """
+        point = self._evaluate(theta, start, gradient)
+        if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
+            return point
+        finer = self.finer().evaluate(theta, start, gradient=gradient)
+        return replace(finer, n_newton=finer.n_newton + point.n_newton, n_passes=finer.n_passes + point.n_passes)
+
+    def _evaluate(self, theta, start, gradient: bool) -> QuadraturePoint:
         theta = np.asarray(theta, float)
         f, B = self.functions, self.blocks
         log_prior, log_prior_gradient = f.log_prior_theta(theta)
@@ -125,7 +178,9 @@ class QuadratureInner:
         if search.factor is None:
             x_star = x if integral is None else integral.x
             none = np.full(f.n_theta, np.nan) if gradient else None
-            return QuadraturePoint(self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes)
+            return QuadraturePoint(
+                self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes, log_prior
+            )
         n_free = B.Z.shape[1]
         log_det = 2.0 * float(np.sum(np.log(np.diag(search.factor[0]))))
         value = integral.value + log_prior + 0.5 * (n_free * np.log(2 * np.pi) - log_det)
@@ -215,7 +270,6 @@ class _Search:
 def _factorize(H, conditional: Conditional, B: LocalBlocks):
     """Cholesky factor of Z'H_S Z, and whether it is of the true matrix; off the mode it may be indefinite, and its
     spectrum is then reflected. (None, False) for a singular matrix."""
-    H = 0.5 * (H + H.T)
     if len(H) == 0:
         return (np.zeros((0, 0)), True), True
     try:

@@ -24,7 +24,7 @@ class _Pulled:
     eta: np.ndarray
     """(n_eta,)"""
     eta_u: np.ndarray
-    """(n_eta, b), cotangent of eta times the node"""
+    """(n_eta, b), cotangent of eta times the node; zero where the design does not depend on theta"""
     theta: np.ndarray
 
 
@@ -42,6 +42,7 @@ class Adjoint:
         self.integral, self.S = integral, S
         c = integral.conditional
         self.conditional, B = c, c.blocks
+        self.design_moves = B.coupled or c.functions.design_vjp is not None
         self.z = c.design.offset + c.A_S @ integral.x_S
         f = c.functions
         doubled = bilinear_forms(c.A_S, f.W_rows, S, c.A_S, f.W_cols)
@@ -67,8 +68,9 @@ class Adjoint:
             likelihood = self.likelihood_at(k)
             self.F[k] = np.bincount(B.W_block, self.W_bar * likelihood.W, B.G + 1)[:-1]
             self.F[k] += 0.5 * np.bincount(B.m_block, self.deviation[k] * self.y[k], B.G)
-            weighted = (p[k][B.row_block] * likelihood.gradient)[B.e_blocked_row]
-            self.A_S_bar += weighted * self.y[k][B.e_m]
+            if self.design_moves:
+                weighted = (p[k][B.row_block] * likelihood.gradient)[B.e_blocked_row]
+                self.A_S_bar += weighted * self.y[k][B.e_m]
         mean = np.einsum("kg,kg->g", p[:, :-1], self.F)
         self.rho_F = p[:, :-1] * (self.F - mean)
 
@@ -97,14 +99,15 @@ class Adjoint:
             value_bar = np.append(rho[k], outside if k == 0 else 0.0)[B.obs_block]
             of_row = p[k][B.row_block]
             if v is None:
-                gradient_bar = of_row * np.bincount(B.e_blocked_row, c.A_blocked * y[k][B.e_m], f.n_eta)
+                gradient_bar = of_row * (c.A_pairs @ y[k])
             else:
                 gradient_bar = of_row * Av
-            W_bar = p[k][B.W_block] * self.W_bar if curvature else np.zeros(len(f.W_rows))
+            W_bar = B.to_W(of_row) * self.W_bar if curvature else np.zeros(len(f.W_rows))
             eta = c.predictor(self.z, u)
             eta_bar, theta_bar = f.log_likelihood_vjp(eta, c.theta, value_bar, gradient_bar, W_bar)
             pulled.eta += eta_bar
-            pulled.eta_u += eta_bar[:, None] * np.vstack([u, np.zeros(B.b)])[B.row_block]
+            if f.design_vjp is not None:
+                pulled.eta_u += eta_bar[:, None] * np.vstack([u, np.zeros(B.b)])[B.row_block]
             pulled.theta += theta_bar
         return pulled
 
@@ -123,7 +126,7 @@ class Adjoint:
         i, j = B.Q_SS_index
         Q_bar[B.Q_SS] = -0.5 * x_S[i] * x_S[j] - v[i] * x_S[j] - 0.5 * S[i, j]
         Q_gg_bar = -0.5 * np.einsum("kg,kgr,kgs->grs", rho, u, u)
-        if B.coupled or f.design_vjp is not None:
+        if self.design_moves:
             row, col = B.e_row, B.e_col
             eta_bar = self.first.eta + second.eta
             WAS = product_entries(c.W_matrix(integral.W) @ c.A_S, S, row, col)

@@ -14,11 +14,11 @@ from pymc_inla.inference.draws import draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import check_integration, integrate_theta
-from pymc_inla.inference.latent_marginals import mixture_marginals
+from pymc_inla.inference.kinks import rough_prior
+from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
     Choice,
-    bytes_per_point,
     check_strategy,
     choose_inner,
     compare,
@@ -37,6 +37,7 @@ def run_inference(
     n_draws: int = 2000,
     random_seed=None,
     criteria: bool = True,
+    predictors: bool = False,
     theta_start: np.ndarray | None = None,
     progress: Callable[[str, float], None] | None = None,
     vb_correct: np.ndarray | None = None,
@@ -57,6 +58,8 @@ def run_inference(
         Seed of the draws. Nothing else depends on it.
     criteria : bool
         Whether DIC, WAIC, CPO and PIT are computed.
+    predictors : bool
+        Whether marginals of the linear predictors are computed.
     theta_start : array (n_theta,), optional
         Start of the search for theta*, unconstrained; default `functions.theta_initial`.
     progress : callable, optional
@@ -87,9 +90,10 @@ def run_inference(
     if choice is None:
         choice, posterior, mode = choose_inner(functions, strategy, start, vb_correct=vb_correct)
     else:
-        posterior = ThetaPosterior(choice.inner, bytes_per_point(functions))
+        posterior = ThetaPosterior(choice.inner, choice.inner.bytes_per_point)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
+    posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
 
     clock.stage("integration", 0.2)
     size = functions.n_x + functions.n_eta
@@ -100,6 +104,7 @@ def run_inference(
     clock.stage("marginals", 0.6)
     theta_summary = theta_marginals(integral.density) if integral.method != "eb" else _gaussian_marginals(integral.mode)
     latent_summary = latent_marginals(posterior, integral)
+    predictor_summary = predictor_marginals(posterior, integral) if predictors else None
 
     clock.stage("draws", 0.7)
     seed = random_seed if isinstance(random_seed, np.random.SeedSequence) else np.random.SeedSequence(random_seed)
@@ -147,6 +152,7 @@ def run_inference(
         x_star=posterior(integral.highest).x_star,
         theta_marginals=theta_summary,
         latent_marginals=latent_summary,
+        predictor_marginals=predictor_summary,
         draws_theta=draws.theta,
         draws_x=draws.x,
         log_p=draws.log_p,
@@ -170,8 +176,30 @@ def design_budget(d: int, size: int) -> int:
 
 
 def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
-    """Mixtures of the conditional moments at the design points."""
-    moments = [posterior.moments(e.theta) for e in integral.nodes]
+    """Mixtures of the conditional moments of x at the design points."""
+    # backwards: the points evaluated last are still kept
+    return _mix([posterior.moments(e.theta) for e in reversed(integral.nodes)][::-1], integral)
+
+
+def predictor_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
+    """Mixtures of the conditional moments of eta at the design points; of many predictors, skew normals with the
+    moments of the mixtures."""
+    moments = [posterior.point(e.theta).predictor_marginals() for e in integral.nodes]
+    if len(moments[0].mean) <= KEEP_DENSITIES:
+        return _mix(moments, integral)
+    w = integral.weights
+    mean = sum(p * m.mean for p, m in zip(w, moments, strict=True))
+    second = sum(p * (m.sd**2 + (m.mean - mean) ** 2) for p, m in zip(w, moments, strict=True))
+    third = sum(
+        p * (m.skewness * m.sd**3 + 3 * (m.mean - mean) * m.sd**2 + (m.mean - mean) ** 3)
+        for p, m in zip(w, moments, strict=True)
+    )
+    sd = np.sqrt(second)
+    skewness = np.where(sd > 0, third / np.where(sd > 0, sd, 1.0) ** 3, 0.0)
+    return mixture_marginals(mean[None], sd[None], skewness[None], np.ones(1))
+
+
+def _mix(moments, integral: ThetaIntegral) -> Marginals:
     mean, sd, skewness = (np.array([getattr(m, name) for m in moments]) for name in ("mean", "sd", "skewness"))
     return mixture_marginals(
         mean,
@@ -180,6 +208,7 @@ def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marg
         integral.weights,
         fine_weights=integral.fine_weights,
         fine_matrix=integral.fine_matrix,
+        fine_slopes=integral.fine_slopes,
     )
 
 
@@ -199,7 +228,7 @@ def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, 
     if choice.change is not None:
         return choice.change
     if choice.finer is not None:
-        return compare(posterior, choice.finer, mode, lower, upper, choice.finer_name)
+        return compare(posterior, ThetaPosterior(choice.finer), mode, lower, upper, choice.finer_name)
     m = 200
     if (functions.n_x + functions.n_eta) * m > 5e6:
         return InnerChange.unknown("importance ratios (too large)")

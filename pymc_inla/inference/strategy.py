@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from pymc_inla.errors import InvalidOptionError
+from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.reliability import InnerChange, inner_change
@@ -17,8 +18,9 @@ from pymc_inla.linalg import build_system, choose_local
 
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
 
-FIRST_K, MAX_K = 5, 47
-"""Nodes per local latent: 5, 11, 23, 47 are tried."""
+FIRST_K, FIRST_K_SMALL, SMALL = 5, 11, 5_000
+"""Nodes per local latent: 5, 11, 23, 47 are tried, fewer for blocks of two and three. Up to SMALL latents and
+predictors the first rule costs next to nothing and may as well be one of negligible error."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
@@ -66,6 +68,13 @@ def laplace_choice(functions: LGMFunctions, strategy: str, **options) -> Choice:
     if strategy in ("auto", "quadrature"):
         # kept only where it is accurate: first-order corrections of the marginals are, too, and cost next to nothing
         return Choice(LaplaceInner(functions, system, strategy="simplified_laplace", **options), "laplace", reason)
+    if strategy == "laplace" and not functions.gaussian and not options and not is_affordable(functions):
+        strategy = "simplified_laplace"
+        reason = (
+            "laplace was asked for; the model is too large for a Laplace approximation of every marginal of x "
+            f"({work(functions):.0e} multiplications each time, at most {BUDGET:.0e}), which get first-order "
+            "corrections instead. The density of the hyperparameters is the same"
+        )
     return Choice(LaplaceInner(functions, system, strategy=strategy, **options), strategy, reason)
 
 
@@ -88,8 +97,8 @@ def choose_inner(
     """
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
     laplace = laplace_choice(functions, strategy, **options)
-    size, lower, upper = bytes_per_point(functions), functions.theta_lower, functions.theta_upper
-    posterior = ThetaPosterior(laplace.inner, size)
+    lower, upper = functions.theta_lower, functions.theta_upper
+    posterior = ThetaPosterior(laplace.inner, laplace.inner.bytes_per_point)
     mode = find_theta_mode(posterior, start, lower, upper)
     if strategy not in ("auto", "quadrature") or (strategy == "auto" and functions.gaussian):
         return laplace, posterior, mode
@@ -102,7 +111,8 @@ def choose_inner(
         reason = f"quadrature does not fit this model: {obstacle}"
         return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
     if strategy == "auto":
-        change = compare(posterior, inner, mode, lower, upper, f"quadrature with {inner.k} nodes")
+        how = f"quadrature with {inner.k} nodes"
+        change = compare(posterior, ThetaPosterior(inner), mode, lower, upper, how)
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -110,7 +120,7 @@ def choose_inner(
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
     inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
-    finer = inner.with_k(min(2 * inner.k + 1, MAX_K))
+    finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
 
@@ -123,18 +133,20 @@ def _local_quadrature(functions: LGMFunctions):
     if partition.local_blocks.size == 0:
         return None, "no latents are conditionally independent given the rest."
     try:
-        return QuadratureInner(functions, partition, k=FIRST_K), ""
+        inner = QuadratureInner(functions, partition, k=FIRST_K)
+        small = inner.blocks.b == 1 and functions.n_x + functions.n_eta <= SMALL
+        return inner.with_k(FIRST_K_SMALL) if small else inner, ""
     except ValueError as error:
         return None, str(error)
 
 
-def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
-    """What replacing the inner approximation of `posterior` by `inner` would change in theta."""
-    other = ThetaPosterior(inner)
-    other.center = posterior.center
+def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
+    """What replacing the inner approximation of `posterior` by that of `other` would change in theta."""
 
     def correction(theta: np.ndarray) -> float:
-        return other(theta, keep=False).log_posterior - posterior(theta, keep=False).log_posterior
+        value = posterior(theta, keep=False)
+        other.set_center(value)  # the same theta is nearer than any other
+        return other(theta, keep=False).log_posterior - value.log_posterior
 
     return inner_change(mode, lower, upper, correction, how)
 
@@ -142,33 +154,30 @@ def compare(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper, how
 def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
     """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
 
+    With too few nodes the mode is not worth a search: nodes are first refined around the mode that is known.
+
     Returns
     -------
     (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
     """
-    center = posterior.center
+    current = ThetaPosterior(inner, inner.bytes_per_point)
+    current.center, searched = posterior.center, False
     while True:
-        current = ThetaPosterior(inner, posterior.bytes_per_point)
-        current.center = center
-        mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
-        center = current.center
-        k = min(2 * inner.k + 1, MAX_K)
-        finer = inner.with_k(k)
+        refined = inner.finer()
+        finer, k = ThetaPosterior(refined, refined.bytes_per_point), refined.k
         change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
         stable = change.shift < tolerance and change.sd < tolerance
-        if stable:
+        if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
             return inner, current, mode, change, reason
-        if k == MAX_K:
+        if searched and inner.k >= inner.max_k:
             reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
             return inner, current, mode, change, reason
-        inner = finer
-
-
-def bytes_per_point(functions: LGMFunctions) -> float:
-    """Rough size of one inner point: a few vectors, the patterns and a dense remainder."""
-    vectors = 8 * functions.n_eta + 8 * functions.n_x + 3 * functions.A_pattern.nnz + 3 * functions.Q_pattern.nnz
-    return 8.0 * (vectors + min(functions.n_x, 300) ** 2)
+        if stable or inner.k >= inner.max_k:
+            mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
+            searched = True
+            continue
+        inner, current, searched = refined, finer, False
 
 
 def one_predictor_each(functions: LGMFunctions) -> bool:

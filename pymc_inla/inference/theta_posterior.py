@@ -6,6 +6,7 @@ the mode of its nearest neighbor, and the number of evaluations is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,12 @@ import numpy as np
 from pymc_inla.status import Status
 
 KEEP_BYTES = 2.5e8
-"""Points are kept whole (with their factors) while their estimated size stays below this; beyond it only the mode x*
-is kept as a warm start, and a point that is needed again is evaluated again."""
-
+"""The points used last are kept whole (with their factors) up to this estimated size; of the others only the mode x* is
+kept as a warm start, and a point that is needed again is evaluated again."""
 
 NEIGHBORS = 12
 """Known points that a warm start is extrapolated from"""
+SAMPLED_PREDICTORS = 2000
 LARGEST_WEIGHTS = 8.0
 """Sum of the absolute weights of an extrapolation, beyond which a polynomial of lower degree is used"""
 
@@ -45,10 +46,6 @@ class Evaluation:
     """(d,)"""
     status: Status
     x_star: np.ndarray
-    point: Any
-    """The InnerPoint, or None when it was not kept"""
-    moments: Any = None
-    """Moments of x, where they were taken because the point could not be kept"""
 
 
 def extrapolation_weights(z: np.ndarray) -> np.ndarray:
@@ -84,7 +81,9 @@ class ThetaPosterior:
         self.inner = inner
         self.bytes_per_point = bytes_per_point
         self._memory: dict[bytes, Evaluation] = {}
-        self._kept = 0.0
+        self._points: dict[bytes, Any] = {}  # the one used last comes last
+        self._moments: dict[bytes, Any] = {}
+        self._predictors: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         self.n_evaluations = 0
         self.n_passes = 0
         self.n_newton = 0
@@ -92,6 +91,8 @@ class ThetaPosterior:
         self.root: np.ndarray | None = None
         self.strict = False
         self.collect_moments = False
+        """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
+        self.rough: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -107,23 +108,36 @@ class ThetaPosterior:
         theta = np.ascontiguousarray(theta, dtype=float)
         key = theta.tobytes()
         known = self._memory.get(key)
-        if known is not None and (known.gradient is not None or not gradient):
-            return known
-        start = WarmStart(known.theta, known.x_star) if known is not None else self._warm_start(theta)
-        point = self._evaluate(theta, start, gradient)
-        value = float(point.log_posterior)
+        if known is None or (known.gradient is None and gradient):
+            start = WarmStart(known.theta, known.x_star) if known is not None else self._warm_start(theta)
+            point = self._evaluate(theta, start, gradient)
+            known = self._memory[key] = self._evaluation(point)
+            if keep:
+                self._keep(key, point)
+        if self.collect_moments and key not in self._moments and np.isfinite(known.log_posterior):
+            self._moments[key] = self.point(theta).moments()
+            self.predictors(theta)
+        return known
+
+    def _evaluation(self, point) -> Evaluation:
+        value, g = float(point.log_posterior), point.gradient
         tolerated = Status.CONVERGED, Status.MAX_ITERATIONS, Status.LINE_SEARCH_FAILED
         usable = np.isfinite(value) and point.status in (tolerated[:1] if self.strict else tolerated)
-        g = point.gradient
         if g is not None and not np.all(np.isfinite(g)):
             g = None
-        kept = keep and self._kept + self.bytes_per_point <= KEEP_BYTES
-        self._kept += self.bytes_per_point if kept else 0.0
-        moments = point.moments() if self.collect_moments and usable and not kept else None
-        whole = point if kept else None
-        result = Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star, whole, moments)
-        self._memory[key] = result
-        return result
+        theta = np.ascontiguousarray(point.theta, dtype=float)
+        return Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star)
+
+    def _keep(self, key: bytes, point) -> None:
+        """Remember the whole point, and forget those that were used longest ago where they take too much memory."""
+        self._points.pop(key, None)
+        self._points[key] = point
+        while len(self._points) > 1 and len(self._points) * self.bytes_per_point > KEEP_BYTES:
+            del self._points[next(iter(self._points))]
+
+    def rough_at(self, theta: np.ndarray) -> np.ndarray:
+        """The part of the log density that is not to be interpolated (see `kinks`), (m, d) to (m,)."""
+        return np.zeros(len(theta)) if self.rough is None else self.rough(theta)
 
     def known(self) -> list[Evaluation]:
         """All finite evaluations so far, in the order of theta (not of their evaluation)."""
@@ -155,16 +169,30 @@ class ThetaPosterior:
         return WarmStart(theta, x_star)
 
     def moments(self, theta: np.ndarray):
-        """Moments of x at theta, from the point or as collected."""
-        known = self(theta).moments
-        return self.point(theta).moments() if known is None else known
+        """Moments of x at theta, as collected or from the point."""
+        key = np.ascontiguousarray(theta, dtype=float).tobytes()
+        if key not in self._moments:
+            self._moments[key] = self.point(theta).moments()
+        return self._moments[key]
+
+    def predictors(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, sd) of SAMPLED_PREDICTORS linear predictors, evenly spaced, at theta."""
+        key = np.ascontiguousarray(theta, dtype=float).tobytes()
+        if key not in self._predictors:
+            eta = self.point(theta).eta_moments()
+            every = slice(None, None, max(1, -(-len(eta.mean) // SAMPLED_PREDICTORS)))
+            self._predictors[key] = eta.mean[every].copy(), eta.sd[every].copy()
+        return self._predictors[key]
 
     def point(self, theta: np.ndarray):
         """The whole InnerPoint at theta: as kept, or evaluated again from its own mode."""
-        evaluation = self(theta)
-        if evaluation.point is not None:
-            return evaluation.point
-        return self._evaluate(evaluation.theta, WarmStart(evaluation.theta, evaluation.x_star), False)
+        key = np.ascontiguousarray(theta, dtype=float).tobytes()
+        known = self._memory[key] if key in self._memory else self(theta)
+        point = self._points.get(key)
+        if point is None:
+            point = self._evaluate(known.theta, WarmStart(known.theta, known.x_star), False)
+        self._keep(key, point)
+        return point
 
     def _evaluate(self, theta: np.ndarray, start, gradient: bool):
         point = self.inner.evaluate(theta, start, gradient=gradient)

@@ -1,5 +1,6 @@
 """Sums over blocks of entries: block g owns entries ptr[g] .. ptr[g + 1], and entry m stands at position index[m],
-ascending within a block. Arrays (n_m, K) hold K numbers for every entry."""
+ascending within a block. Arrays (n_m, K) hold K numbers for every entry. Symmetric matrices are added to in their lower
+triangle only."""
 
 import numba
 
@@ -20,12 +21,33 @@ def add_products(ptr, index, left, right, H):
 
 @compiled
 def multiply_blocks(ptr, index, M, d, out):
-    """out_ik = sum_j M[index_i, index_j] d_jk over the entries j of the block of i."""
+    """out_ik = sum_j M[index_i, index_j] d_jk over the entries j of the block of i, for a symmetric M."""
+    for i in range(len(out)):
+        for k in range(d.shape[1]):
+            out[i, k] = 0.0
     for g in range(len(ptr) - 1):
         for i in range(ptr[g], ptr[g + 1]):
+            row = M[index[i]]
             for k in range(d.shape[1]):
-                out[i, k] = 0.0
-            for j in range(ptr[g], ptr[g + 1]):
-                value = M[index[i], index[j]]
+                out[i, k] += row[index[i]] * d[i, k]
+            for j in range(ptr[g], i):
+                value = row[index[j]]
                 for k in range(d.shape[1]):
                     out[i, k] += value * d[j, k]
+                    out[j, k] += value * d[i, k]
+
+
+@compiled
+def add_information(ptr, index, value, W_rows, W_cols, W, H):
+    """Lower triangle of H += A'WA for a sparse A (ptr, index, value) with ascending indices in every row. An entry of W
+    off the diagonal stands for both triangles of W."""
+    for n in range(len(W)):
+        r, c = W_rows[n], W_cols[n]
+        for i in range(ptr[r], ptr[r + 1]):
+            wa, row = W[n] * value[i], index[i]
+            for j in range(ptr[c], i + 1 if r == c else ptr[c + 1]):
+                column = index[j]
+                product = wa * value[j]
+                if r != c and row == column:
+                    product *= 2.0
+                H[max(row, column), min(row, column)] += product

@@ -128,6 +128,10 @@ class DenseSystem:
     def n_x(self) -> int:
         return self.A_pattern.shape[1]
 
+    @property
+    def factor_size(self) -> int:
+        return 2 * self.n_x**2 + self.Q_pattern.nnz + self.A_pattern.nnz + len(self.W_rows)
+
     @cached_property
     def Q_rows(self) -> np.ndarray:
         return self.Q_pattern.rows

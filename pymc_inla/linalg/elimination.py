@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from pymc_inla.lgm import Pattern
-from pymc_inla.linalg import kernels
+from pymc_inla.linalg import kernels, selected_kernels
 from pymc_inla.linalg.constraints import Projection
 from pymc_inla.linalg.finite import all_finite
 from pymc_inla.linalg.observations import observation_of_predictor
@@ -86,7 +86,7 @@ class EliminationFactor:
         W, A = np.empty(len(self.W)), np.zeros(n_A)
         diagonal[system.shared] = np.diag(K)[: len(system.shared)]
         Q[system.Q_shared[0]] = K[system.Q_shared[1], system.Q_shared[2]]
-        kernels.selected(self.A, self.W, len(Q), system.layout, self.D_inverse, self.s, K, diagonal, Q, W, A)
+        selected_kernels.selected(self.A, self.W, len(Q), system.layout, self.D_inverse, self.s, K, diagonal, Q, W, A)
         # the kernel fills the rows of the blocks; their transposes are on the rows of the shared latents
         Q[system.Q_transposed[0]] = Q[system.Q_transposed[1]]
         return diagonal, Q, W, A
@@ -146,6 +146,8 @@ class EliminationSystem(Products):
             cross_slot=cross_slot,
             cross_source=cross["source"],
         )
+        own = b * int(J_ptr[n_blocks]) + n_blocks * b * b + 3 * self.n_tail**2
+        self.factor_size = own + self.n_x + Q_pattern.nnz + len(W_rows)
 
     def _rows(self, group_of, n_blocks, W_rows, W_cols) -> dict[str, np.ndarray]:
         """Rows of A and pairs of W sorted by group; an observation without a local latent is a group by itself."""

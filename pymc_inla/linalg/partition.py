@@ -108,16 +108,16 @@ class _Search:
         return self.add(first, step, count, b, self.label, *self.graph, *self.state)
 
     def _runs(self, b: int) -> list[tuple[int, int, int]]:
-        """(start, stop, number of blocks) of maximal runs. A run that a fixed effect broke off looks back, so that
-        a block is not cut in two. Latents tied by Q and latents tied to nothing are different effects: a run ends
-        where one kind follows the other."""
+        """(start, stop, number of blocks) of maximal runs. Each looks back into the run before it, up to what ended
+        that one: a fixed effect before the levels of an effect would otherwise cut them in two. Latents tied by Q and
+        latents tied to nothing are different effects: a run ends where one kind follows the other."""
         tied = np.diff(self.Q.indptr) > 1
         edges = np.r_[0, np.flatnonzero(np.diff(tied)) + 1, self.n_x]
         runs, start = [], 0
         while start < self.n_x:
             self.label += 1
             edge = np.searchsorted(edges, start, side="right")
-            back, blocks = self._add(start, -1, min(b, start + 1 - edges[edge - 1]), b)
+            back, blocks = self._add(start, -1, start + 1 - edges[edge - 1], b)
             forward, more = self._add(start + 1, 1, edges[edge] - start - 1, b)
             runs.append((start - back + 1, start + forward + 1, blocks + more))
             start += forward + 1

@@ -119,6 +119,8 @@ class PlateSystem(Products):
         self._sort_rows(group_of, tail_of)
         self._split_Q(group_of, tail_of)
         self._dense = (None, None)
+        own = len(self.local) * (1 + self.n_tail) + 3 * self.n_tail**2
+        self.factor_size = own + self.n_x + Q_pattern.nnz + A_pattern.shape[0]
 
     def _sort_rows(self, group_of, tail_of) -> None:
         """Rows of A by the local latent they touch; those that touch none at the end."""

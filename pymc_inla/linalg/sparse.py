@@ -133,6 +133,8 @@ class SparseSystem(Products):
         place[self.shared] = -1 - np.arange(len(self.shared))
         self._place_Q(place)
         self.layout = self._row_layout(place, W_rows, W_cols)
+        own = len(self.pattern.rows) + len(kept) * self.n_tail + 3 * self.n_tail**2
+        self.factor_size = own + self.n_x + 2 * Q_pattern.nnz + A_pattern.nnz + len(W_rows)
 
     def _place_Q(self, place):
         """Where each entry of Q goes: the sparse part (twice: both triangles), the border, or the tail."""

@@ -62,6 +62,8 @@ class System(Protocol):
     """Patterns of Q, A, W and the constraints, analyzed once."""
 
     n_x: int
+    factor_size: int
+    """Numbers that a factor and its selected inverse hold, about"""
 
     def factorize(self, Q: np.ndarray, A: np.ndarray, W: np.ndarray) -> Factor:
         """Factorize H for values on the patterns."""

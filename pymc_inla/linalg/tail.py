@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 
+from pymc_inla.linalg.cholesky import inverse_from_cholesky
 from pymc_inla.linalg.constraints import NullSpace
 from pymc_inla.linalg.finite import all_finite
 from pymc_inla.status import Status
@@ -114,9 +115,7 @@ class Tail:
         if not len(self.L):
             return np.zeros((self.null_space.n,) * 2)
         if self.null_space.k == 0:
-            S = linalg.lapack.dpotri(self.L, lower=1)[0]
-            # dpotri fills the lower triangle of its column-major result
-            return np.ascontiguousarray(S + np.tril(S, -1).T)
+            return inverse_from_cholesky(self.L)
         root = self.sample(np.eye(self.null_space.n))
         return root @ root.T
 
@@ -132,12 +131,12 @@ def factorize_tail(T: np.ndarray, constraints: SplitConstraints) -> Tail:
     Parameters
     ----------
     T : (P, P)
-        Bordered remainder, of which the lower triangle is read.
+        Bordered remainder, of which the lower triangle is read; the upper one must be finite.
     constraints : SplitConstraints
     """
     n_S, empty = constraints.null_space.n, np.empty((0, 0))
     failed = {"log_determinant": np.nan, "null_space": constraints.null_space, "L": empty, "L_M": empty, "G": empty}
-    if not all_finite(np.tril(T)):
+    if not all_finite(T):
         return Tail(Status.NON_FINITE, **failed)
     G, L_M, inner, log_determinant = T[n_S:, :n_S], empty, T, 0.0
     if n_S < len(T) or constraints.null_space.k:

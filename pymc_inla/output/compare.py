@@ -126,7 +126,7 @@ def deterministic_parts(name: str, idata: DataTree, own: list):
         if has_variable(idata, group, name):
             pair = idata[group][name].transpose(*own, "density_axis", "point").values
             densities = pair.reshape(-1, *pair.shape[-2:])
-    for group in GROUPS.values():
+    for group in GROUPS:
         if has_variable(idata, group, name):
             both = idata[group][name].sel(statistic=["mean", "sd"]).transpose(*own, "statistic").values
             moments = both.reshape(-1, 2)

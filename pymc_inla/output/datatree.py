@@ -6,6 +6,10 @@
     inla/latent_densities               per latent variable: abscissae and density (`density_axis`, `point`)
     inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model
     inla/hyperparameter_densities
+    inla/predictor_marginals            on request: per observed variable, that of its linear predictor
+    inla/predictor_densities
+    inla/derived_marginals              the same of scalars that are monotone functions of one hyperparameter
+    inla/derived_densities
     inla/unconstrained_marginals        the same of theta, named as PyMC names the unconstrained values
     inla/unconstrained_densities
     inla/integration                    points, weights, log density and status of the nodes of the integral over theta
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,8 +34,10 @@ from pymc_inla.lgm import Criteria, INLAResult, Integration, LatentGaussianModel
 from pymc_inla.output.marginals import (
     STATISTICS,
     NamedMarginals,
+    derived_marginals,
     latent_marginals,
     natural_marginals,
+    predictor_marginals,
     unconstrained_marginals,
     unconstrained_name,
 )
@@ -112,6 +119,9 @@ def to_datatree(
     natural = natural_marginals(lgm, result.theta_marginals, evaluate, natural_draws)
     groups |= writer.marginals("inla/latent", latent_marginals(lgm, result.latent_marginals))
     groups |= writer.marginals("inla/hyperparameter", natural)
+    if result.predictor_marginals is not None:
+        groups |= writer.marginals("inla/predictor", predictor_marginals(lgm, result.predictor_marginals))
+    groups |= writer.marginals("inla/derived", derived_marginals(lgm, result.theta_marginals, evaluate))
     groups |= writer.marginals("inla/unconstrained", unconstrained_marginals(lgm, result.theta_marginals))
     groups["inla/integration"] = writer.integration(result.integration, result.theta_star, result.theta_covariance)
     if result.criteria is not None:
@@ -142,13 +152,26 @@ def add_requested(idata: DataTree, lgm, names, random_seed, log_likelihood, log_
         from pymc.stats.log_density import compute_log_likelihood
 
         wanted = None if log_likelihood is True else list(np.atleast_1d(log_likelihood))
-        idata = compute_log_likelihood(idata, var_names=wanted, **quiet)
+        with no_initial_values(lgm.model):
+            idata = compute_log_likelihood(idata, var_names=wanted, **quiet)
     if log_prior is not False:
         from pymc.stats.log_density import compute_log_prior
 
         wanted = None if log_prior is True else list(np.atleast_1d(log_prior))
-        idata = compute_log_prior(idata, var_names=wanted, **quiet)
+        with no_initial_values(lgm.model):
+            idata = compute_log_prior(idata, var_names=wanted, **quiet)
     return idata
+
+
+@contextmanager
+def no_initial_values(model):
+    """The model without start values: PyMC rewrites no model that has any, and log densities do not need them."""
+    saved = dict(model.rvs_to_initial_values)
+    model.rvs_to_initial_values.update(dict.fromkeys(saved))
+    try:
+        yield
+    finally:
+        model.rvs_to_initial_values.update(saved)
 
 
 def fit_attrs(lgm: LatentGaussianModel, result: INLAResult, seconds: Mapping[str, float]) -> dict:

@@ -11,7 +11,7 @@ from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_variable, require_posterior
 from pymc_inla.output.marginals import draw_density
 
-DETERMINISTIC = ("inla/latent_densities", "inla/hyperparameter_densities", "inla/unconstrained_densities")
+DETERMINISTIC = tuple(f"inla/{kind}_densities" for kind in ("latent", "hyperparameter", "derived", "unconstrained"))
 
 
 def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
@@ -30,7 +30,8 @@ def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
     -------
     GridDensity
         pdf, cdf, ppf, rvs, expectation, transform, plot. From the deterministic marginals where they exist (latent
-        variables, hyperparameters), otherwise a kernel density estimate of the draws.
+        variables, hyperparameters, scalar functions of one hyperparameter), otherwise a kernel density estimate of the
+        draws.
 
     Raises
     ------

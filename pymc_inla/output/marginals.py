@@ -52,6 +52,19 @@ def latent_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMar
     return split_marginals(marginals, [(latent.name, latent.shape, latent.start) for latent in lgm.latents])
 
 
+def predictor_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
+    """Marginals of the linear predictors, named and shaped as the observed variables; where one of these has several,
+    `y_0`, `y_1`, ..."""
+    blocks, start = [], 0
+    for term in lgm.terms:
+        size = int(np.prod(term.shape, dtype=int))
+        several = len(term.eta) > 1
+        for k in range(len(term.eta)):
+            blocks.append((f"{term.name}_{k}" if several else term.name, term.shape, start))
+            start += size
+    return split_marginals(marginals, blocks)
+
+
 def unconstrained_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
     """Marginals of theta, named as PyMC names the unconstrained values (`sigma_log__`)."""
     return split_marginals(marginals, [(unconstrained_name(h), h.shape, h.start) for h in lgm.hyperparameters])
@@ -85,19 +98,75 @@ def natural_marginals(
     """
     statistics, densities = {}, {}
     elementwise = [h for h in lgm.hyperparameters if marginals.grid is not None and is_elementwise(lgm, h)]
-    tables = evaluate_grids(elementwise, marginals, evaluate) if elementwise else {}
+    tables = evaluate_grids([(h.name, h) for h in elementwise], marginals, evaluate)
     for h in lgm.hyperparameters:
         if h.name in tables:
-            values, slopes, quantiles = tables[h.name]
-            pieces = [
-                change_variable(marginals, h.start + j, values[:, j], slopes[:, j], quantiles[:, j])
-                for j in range(h.size)
-            ]
+            pieces = [change_variable(marginals, h.start + j, *tables[h.name].element(j)) for j in range(h.size)]
             statistics[h.name] = np.reshape([row for row, _ in pieces], (*h.shape, len(STATISTICS)))
-            densities[h.name] = np.reshape([pair for _, pair in pieces], (*h.shape, 2, len(values)))
+            densities[h.name] = np.reshape([pair for _, pair in pieces], (*h.shape, 2, -1))
         elif h.name in draws:
             statistics[h.name] = draw_statistics(draws[h.name])
     return NamedMarginals(statistics, densities)
+
+
+def derived_marginals(
+    lgm: LatentGaussianModel,
+    marginals: Marginals,
+    evaluate: Callable[[np.ndarray, tuple[str, ...]], Mapping[str, np.ndarray]],
+) -> NamedMarginals:
+    """Marginals of the scalars of the model that are monotone functions of one scalar hyperparameter.
+
+    A precision that the model computes from a standard deviation is one. Moments of which the grid holds only a part
+    are NaN: such a precision may have none.
+
+    Parameters
+    ----------
+    lgm, marginals, evaluate
+        As for :func:`natural_marginals`.
+    """
+    sources = [(name, h) for name in lgm.outputs if (h := source_of(lgm, name)) is not None]
+    if marginals.grid is None:
+        return NamedMarginals({}, {})
+    statistics, densities = {}, {}
+    for name, table in evaluate_grids(sources, marginals, evaluate).items():
+        values, slopes, quantiles = table.element(0)
+        steps = np.diff(values)
+        if not np.all(np.isfinite(values)) or not (np.all(steps > 0) or np.all(steps < 0)):
+            continue
+        j = dict(sources)[name].start
+        row, densities[name] = change_variable(marginals, j, values, slopes, quantiles)
+        first, second = moments_on_grid(values, marginals.density[j])
+        row[STATISTICS.index("mean")] *= 1.0 if first else np.nan
+        row[STATISTICS.index("sd")] *= 1.0 if second else np.nan
+        statistics[name] = row
+    return NamedMarginals(statistics, densities)
+
+
+def source_of(lgm: LatentGaussianModel, name: str) -> Hyperparameter | None:
+    """The hyperparameter of one element that a scalar is computed from.
+
+    None for what is no scalar, for latents and hyperparameters themselves, and for what depends on several variables
+    or on none.
+    """
+    expression = lgm.outputs[name]
+    own = {v.name for v in (*lgm.latents, *lgm.hyperparameters)}
+    if name in own or expression.type.ndim:
+        return None
+    found = set(ancestors([expression]))
+    if any(latent.variable in found for latent in lgm.latents):
+        return None
+    sources = [h for h in lgm.hyperparameters if h.variable in found]
+    return sources[0] if len(sources) == 1 and sources[0].size == 1 else None
+
+
+def moments_on_grid(values: np.ndarray, density: np.ndarray) -> tuple[bool, bool]:
+    """Whether the integrands of the first and of the second moment have decayed at both ends of the grid, to a tenth of
+    their maximum."""
+    decayed = []
+    for power in (1, 2):
+        integrand = np.abs(values) ** power * density
+        decayed.append(bool(max(integrand[0], integrand[-1]) < 0.1 * integrand.max()))
+    return decayed[0], decayed[0] and decayed[1]
 
 
 def is_elementwise(lgm: LatentGaussianModel, h: Hyperparameter) -> bool:
@@ -119,27 +188,45 @@ def is_elementwise(lgm: LatentGaussianModel, h: Hyperparameter) -> bool:
     return transform is None or type(transform).__name__ in {"LogTransform", "LogOddsTransform", "Interval"}
 
 
-def evaluate_grids(elementwise: list[Hyperparameter], marginals: Marginals, evaluate: Callable) -> dict:
-    """Natural values on the grids of all elements of theta, in one evaluation.
+@dataclass(frozen=True)
+class GridValues:
+    """A variable of `size` elements, each a function of one element of theta, on the grid of that element."""
+
+    values: np.ndarray
+    """(G, size)"""
+    slopes: np.ndarray
+    """(G, size) derivatives"""
+    quantiles: np.ndarray
+    """(len(QUANTILES), size) values at the quantiles of theta"""
+
+    def element(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.values[:, j], self.slopes[:, j], self.quantiles[:, j]
+
+
+def evaluate_grids(sources, marginals: Marginals, evaluate: Callable) -> dict[str, GridValues]:
+    """Variables on the grids of the elements of theta that they are functions of, in one evaluation.
 
     Row g of the evaluated theta holds the g-th grid point of every element: an element of the result depends on its
     own column only.
 
-    Returns
-    -------
-    dict of str to (values (G, size), derivatives (G, size), quantiles (len(QUANTILES), size))
+    Parameters
+    ----------
+    sources : sequence of (name, Hyperparameter)
+        of the same size each
     """
+    if not sources:
+        return {}
     points = marginals.grid.T
     # step of central differences that balances truncation (step^2) and rounding (eps / step)
     step = 6e-6 * np.maximum(np.ptp(points, axis=0), 1e-3)
     theta = np.concatenate([points, points + step, points - step, marginals.quantiles.T])
-    natural = evaluate(theta, tuple(h.name for h in elementwise))
+    found = evaluate(theta, tuple(name for name, _ in sources))
     tables = {}
-    for h in elementwise:
+    for name, h in sources:
         values, above, below, quantiles = np.split(
-            np.asarray(natural[h.name], float).reshape(len(theta), h.size), [len(points) * k for k in (1, 2, 3)]
+            np.asarray(found[name], float).reshape(len(theta), h.size), [len(points) * k for k in (1, 2, 3)]
         )
-        tables[h.name] = values, (above - below) / (2 * step[h.start : h.stop]), quantiles
+        tables[name] = GridValues(values, (above - below) / (2 * step[h.start : h.stop]), quantiles)
     return tables
 
 

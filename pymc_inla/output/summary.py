@@ -11,7 +11,11 @@ from pymc_inla.output.groups import has_group, require_posterior
 from pymc_inla.output.marginals import STATISTICS, draw_statistics
 
 KINDS = ("all", "latent", "hyperparameter", "criteria")
-GROUPS = {"latent": "inla/latent_marginals", "hyperparameter": "inla/hyperparameter_marginals"}
+GROUPS = {
+    "inla/latent_marginals": "latent",
+    "inla/hyperparameter_marginals": "hyperparameter",
+    "inla/derived_marginals": "hyperparameter",
+}
 COLUMNS = ("mean", "sd", *STATISTICS[3:], "mode")
 
 
@@ -23,7 +27,8 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     idata : DataTree
         Result of :func:`pymc_inla.fit`.
     var_names : str or sequence of str, optional
-        Variables of the posterior. By default the latent variables and the hyperparameters.
+        Variables of the posterior. By default the latent variables, the hyperparameters, and the scalars that are
+        functions of one hyperparameter (a precision that is computed from a standard deviation).
     kind : {"all", "latent", "hyperparameter", "criteria"}
         Which variables, or the model criteria.
 
@@ -31,8 +36,9 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per scalar, labeled as ArviZ does (`u[3]`), with the columns mean, sd, q2.5, q25, q50, q75, q97.5, mode,
-        and `source`: "marginal" for deterministic marginals, "draws" for deterministic variables of the model, whose
-        numbers come from the posterior draws.
+        and `source`: "marginal" for deterministic marginals, "draws" for other deterministic variables of the model,
+        whose numbers come from the posterior draws. Mean and sd of a function of a hyperparameter are NaN where they
+        come from its farthest tails, as those of a precision that may be infinite: they need not exist.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     require_posterior(idata, "summary", deterministic=True)
     if kind == "criteria":
         return criteria_table(idata)
-    groups = [g for k, g in GROUPS.items() if kind in ("all", k) and has_group(idata, g)]
+    groups = [group for group, k in GROUPS.items() if kind in ("all", k) and has_group(idata, group)]
     known = {str(name): idata[group][name] for group in groups for name in idata[group].data_vars}
     posterior = idata["posterior"]
     allowed = [*known, *(str(n) for n in posterior.data_vars if kind == "all" and n not in known)]

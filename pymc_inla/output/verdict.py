@@ -29,18 +29,21 @@ class Verdict:
         What is wrong and what to do.
     numbers : dict of str to float
         What the verdict rests on.
+    method : str
+        How the fit was computed, and why that way.
     """
 
     verdict: str
     messages: tuple[str, ...]
     numbers: Mapping[str, float]
+    method: str = ""
 
     def to_frame(self) -> pd.DataFrame:
         """The numbers, one row each."""
         return pd.DataFrame({"value": dict(self.numbers)})
 
     def __str__(self):
-        lines = [f"{self.verdict}: {MEANING.get(self.verdict, '')}", *(f"- {m}" for m in self.messages)]
+        lines = [f"{self.verdict}: {MEANING.get(self.verdict, '')}", *(f"- {m}" for m in self.messages), self.method]
         return "\n".join([*lines, *(f"{name} = {value:.3g}" for name, value in self.numbers.items())])
 
     __repr__ = __str__
@@ -58,4 +61,6 @@ def reliability(idata: DataTree) -> Verdict:
     group = idata["inla/reliability"]
     messages = tuple(m for m in str(group.attrs["messages"]).split("\n") if m)
     numbers = {str(name): float(value) for name, value in group.data_vars.items()}
-    return Verdict(str(group.attrs["verdict"]), messages, numbers)
+    fit = idata["inla"].attrs
+    method = f"strategy {fit['strategy']} ({fit['strategy_reason']}), integration {fit['integration']}"
+    return Verdict(str(group.attrs["verdict"]), messages, numbers, method)

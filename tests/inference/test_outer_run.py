@@ -116,6 +116,20 @@ def test_joint_draws(d):
         assert abs(np.corrcoef(standardized, draws.theta[:, 0])[0, 1]) < 0.064
 
 
+@pytest.mark.parametrize("d", [1, 3])
+def test_draws_where_the_inner_approximation_fails_move_to_another_center(d):
+    posterior, integral = integrated(lambda t: -0.5 * np.sum((t - 1) ** 2) / 0.25, d)
+    limit = 1.3  # a quarter of the mass is beyond it; theta* = 1 is not
+    posterior.inner = KnownDensity(lambda t: -np.inf if t[0] > limit else -0.5 * np.sum((t - 1) ** 2) / 0.25)
+    draws = draw_joint(posterior, integral, 4000, np.random.SeedSequence(5), size=100)
+    assert np.all(np.isfinite(draws.x)) and np.all(np.isfinite(draws.log_p))
+    if d == 1:  # theta comes from the integrated density, whatever becomes of x; the sd of its mean is 0.008
+        assert abs(draws.theta.mean() - 1) < 0.03
+    else:  # theta comes from the centers
+        assert draws.theta[:, 0].max() <= limit
+        assert len(np.unique(draws.theta, axis=0)) > 100
+
+
 @pytest.fixture(scope="module")
 def groups():
     rng = np.random.default_rng(8)
@@ -175,8 +189,8 @@ def test_draws_are_exact(groups, fitted):
     for g in (0, 5, 11):
         values = np.sort(fitted.draws_x[:, g])[::40]
         cdf = np.array([weight @ stats.norm.cdf((v - mean[g]) / sd) for v in values])
-        # 4000 draws: 1.63 / sqrt(4000) = 0.026 is the 1 % point of the Kolmogorov distance
-        assert np.max(np.abs(cdf - np.arange(0, 4000, 40) / 4000)) < 0.026
+        # 4000 draws: 1.79 / sqrt(4000) = 0.0283 is the 1 % point of the largest of three Kolmogorov distances
+        assert np.max(np.abs(cdf - np.arange(0, 4000, 40) / 4000)) < 0.0283
     theta_cdf = np.interp(np.sort(fitted.draws_theta[:, 0]), theta, np.cumsum(weight))
     assert np.max(np.abs(theta_cdf - (np.arange(4000) + 0.5) / 4000)) < 0.01
 

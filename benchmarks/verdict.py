@@ -1,0 +1,134 @@
+"""How often the verdict of a fit is right, against exact answers.
+
+    python benchmarks/verdict.py [--strategies auto laplace] [--draws 20000] [--every 1]
+
+Data are simulated over a grid of families, group sizes, numbers of groups and sigma; `tests/exact.py` gives the exact
+means and standard deviations of b, sigma and every group effect. A fit is *off* when one mean differs by more than
+0.1 posterior sd or one sd by more than 10 %, in the draws or in the summary from deterministic marginals; it is
+*flagged* when the verdict is not "good". Printed: one line per fit, then the confusion table. A quarter of an hour on
+one core with --every 3.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+import warnings
+
+import numpy as np
+
+import pymc_inla as pmi
+from pymc_inla.errors import ReliabilityWarning
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
+
+import exact
+import exact_models
+
+SHAPES = ((1, 100), (2, 40), (2, 1000), (3, 200), (5, 20), (10, 5), (20, 50), (100, 8))
+"""(size of a group, number of groups)"""
+SIGMAS = (0.1, 0.5, 1.5, 5.0)
+FAMILIES = ("bernoulli", "poisson", "normal")
+NAMES = "b", "sigma", "u"
+MEAN_OFF, SD_OFF = 0.1, 0.1
+
+
+def problems():
+    """(label, Problem) over the grid."""
+    seed = 100
+    for family in FAMILIES:
+        for size, n_groups in SHAPES:
+            for sigma in SIGMAS:
+                seed += 1
+                label = f"{family:9s} {size:3d} x {n_groups:4d} sigma {sigma:3.1f}"
+                yield (
+                    label,
+                    exact_models.simulate(family, n_groups, size, sigma, seed=seed, b=(0.3, 0.5), scale_sigma=3.0),
+                )
+
+
+def exact_moments(problem, n=8192):
+    """Mean and sd of every scalar: {"b": (p,), "sigma": (1,), "u": (G,)} each a pair; and the effective size.
+
+    Large problems, whose shared parameters are well determined, get fewer points.
+    """
+    large = len(problem.y) > 500
+    psi, w, ess, _ = exact.sample_shared(problem, n // 4 if large else n, 512 if large else 1024)
+    kept = w > 1e-8 * w.max()
+    psi, w = psi[kept], w[kept] / w[kept].sum()
+    b, sigma, _, noise, _, _ = exact._unpack(problem, psi)
+    found = {}
+    for name, values in (("b", b), ("sigma", sigma)):
+        mean = w @ values
+        found[name] = mean, np.sqrt(w @ (values - mean) ** 2)
+    first = second = 0.0
+    for rows in np.array_split(np.arange(len(psi)), max(1, len(psi) * problem.G // 500_000)):
+        _, mean, sd = exact.conditional_moments(problem, b[rows] @ problem.X.T, sigma[rows], noise[rows])
+        first, second = first + w[rows] @ mean, second + w[rows] @ (sd**2 + mean**2)
+    found["u"] = first, np.sqrt(second - first**2)
+    return found, ess
+
+
+def fitted_moments(idata):
+    """The same from the draws, and from the summary."""
+    posterior = idata.posterior
+    draws = {name: posterior[name].values.reshape(-1, posterior[name].values[0, 0].size) for name in NAMES}
+    of_draws = {name: (x.mean(0), x.std(0)) for name, x in draws.items()}
+    of_marginals = {}
+    for name in NAMES:
+        table = pmi.summary(idata, var_names=[name])
+        of_marginals[name] = table["mean"].to_numpy(float), table["sd"].to_numpy(float)
+    return of_draws, of_marginals
+
+
+def error(found, truth):
+    """Largest distance of a mean in sd, and largest relative difference of an sd."""
+    means = [np.max(np.abs(found[k][0] - truth[k][0]) / truth[k][1]) for k in found]
+    sds = [np.max(np.abs(found[k][1] / truth[k][1] - 1)) for k in found]
+    return max(means), max(sds)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strategies", nargs="*", default=["auto", "laplace"])
+    parser.add_argument("--draws", type=int, default=20_000)
+    parser.add_argument("--every", type=int, default=1, help="take every k-th problem of the grid")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore", ReliabilityWarning)
+    counts = {s: np.zeros((2, 2), dtype=int) for s in arguments.strategies}
+    for label, problem in list(problems())[:: arguments.every]:
+        start = time.perf_counter()
+        truth, ess = exact_moments(problem)
+        seconds = time.perf_counter() - start
+        for strategy in arguments.strategies:
+            start = time.perf_counter()
+            idata = pmi.fit(
+                exact_models.build(problem),
+                strategy=strategy,
+                draws=arguments.draws,
+                chains=1,
+                random_seed=1,
+                progressbar=False,
+                criteria=False,
+            )
+            verdict = pmi.reliability(idata)
+            of_draws, of_marginals = fitted_moments(idata)
+            (m, s), (mm, ms) = error(of_draws, truth), error(of_marginals, truth)
+            off, flagged = max(m, mm) > MEAN_OFF or max(s, ms) > SD_OFF, verdict.verdict != "good"
+            counts[strategy][int(off), int(flagged)] += 1
+            print(
+                f"{label} {strategy:8s} draws {m:5.3f} {s:5.3f} marginals {mm:5.3f} {ms:5.3f} "
+                f"{'off ' if off else 'fine'} {verdict.verdict:5s} shift {verdict.numbers['inner_mean_shift']:5.3f} "
+                f"sd {verdict.numbers['inner_sd_change']:5.3f} outer {verdict.numbers['outer_change']:5.3f} "
+                f"k {verdict.numbers['k_hat']:5.2f} eff {verdict.numbers['importance_efficiency']:4.2f} "
+                f"gap {verdict.numbers['draws_gap']:4.2f} exact ess {ess:.0f} {seconds:.0f} s fit "
+                f"{time.perf_counter() - start:.1f} s",
+                flush=True,
+            )
+    for strategy, table in counts.items():
+        print(f"{strategy}: off and flagged {table[1, 1]}, off and not flagged {table[1, 0]}, ", end="")
+        print(f"fine and flagged {table[0, 1]}, fine and not flagged {table[0, 0]}")
+
+
+if __name__ == "__main__":
+    main()
