@@ -257,6 +257,9 @@ class LGMFunctions:
     e: np.ndarray
     log_likelihood_batch: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """(eta (m, n_eta), theta) -> (m, n_obs), values only; None: one row at a time"""
+    many: bool = False
+    """Whether `log_likelihood` and `log_likelihood_vjp` also take m linear predictors at once: eta, the cotangents and
+    the results with a leading axis of m, except theta_bar, which is the sum over them"""
     theta_lower: np.ndarray = field(default=None)
     """(n_theta,) bounds within which theta may be searched (numerical range, not a statement of the model)"""
     theta_upper: np.ndarray = field(default=None)
@@ -276,6 +279,21 @@ class LGMFunctions:
         if self.log_likelihood_batch is not None:
             return self.log_likelihood_batch(eta, theta)
         return np.array([self.log_likelihood(row, theta).value for row in eta])
+
+    def log_likelihood_many(self, eta: np.ndarray, theta: np.ndarray) -> Likelihood:
+        """Log-likelihood with derivatives at many linear predictors (m, n_eta); every array has a leading axis of m."""
+        if self.many:
+            return self.log_likelihood(eta, theta)
+        rows = [self.log_likelihood(row, theta) for row in eta]
+        return Likelihood(*(np.array([getattr(r, name) for r in rows]) for name in ("value", "gradient", "W")))
+
+    def log_likelihood_vjp_many(self, eta, theta, value_bar, gradient_bar, W_bar) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient of the sum over many linear predictors: eta_bar (m, n_eta) and theta_bar (n_theta,)."""
+        if self.many:
+            return self.log_likelihood_vjp(eta, theta, value_bar, gradient_bar, W_bar)
+        bars = zip(eta, value_bar, gradient_bar, W_bar, strict=True)
+        eta_bars, theta_bars = zip(*(self.log_likelihood_vjp(e, theta, *rest) for e, *rest in bars), strict=True)
+        return np.array(eta_bars), np.sum(theta_bars, axis=0)
 
     @property
     def n_x(self) -> int:

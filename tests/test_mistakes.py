@@ -206,7 +206,7 @@ def mcmc_like(idata):
 
 @pytest.mark.filterwarnings("ignore:Detected variables likely created by GP objects")
 def test_latent_gaussian_process_is_not_mistaken_for_bad_data():
-    """Scalars that are not finite occur in PyMC's own graphs (here in a Cholesky factor); they are no covariates."""
+    """An infinite bound occurs in the squared distances of its covariance function; it is no covariate."""
     with pm.Model() as model:
         scale = pm.Gamma("scale", 2, 2)
         process = pm.gp.Latent(cov_func=pm.gp.cov.ExpQuad(1, scale))

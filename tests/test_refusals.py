@@ -123,6 +123,22 @@ def test_covariates_without_a_name_that_are_not_finite():
     refused(model, "y", "not finite")
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_single_numbers_that_are_not_finite(number):
+    """A scale computed from a column with a gap is the usual way to get one."""
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * X / pt.constant(number, name="scale of x"), 1.0, observed=Y)
+    refused(model, "scale of x", str(number))
+
+
+def test_an_infinite_bound_of_a_clip_is_no_covariate():
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * pt.clip(pt.constant(X), 0.0, np.inf), 1.0, observed=Y)
+    assert pmi.explain(model, display=False).refusal is None
+
+
 def simple():
     with pm.Model() as model:
         a = pm.Normal("a", 0, 1)

@@ -143,6 +143,19 @@ def correlated_slopes_noncentered():
 # --- structured latents ----------------------------------------------------------------------------------------------
 
 
+def group_scales():
+    """Mean and log scale of the response, both with an effect of the same groups."""
+    rng, g, _, eta, _ = _groups(8)
+    v = rng.normal(0, 0.5, 20)
+    y = rng.normal(eta, np.exp(-0.4 + v[g]))
+    with pm.Model() as model:
+        a, c = pm.Normal("a", 0, 5), pm.Normal("c", 0, 2)
+        s, t = pm.HalfNormal("s", 1), pm.HalfNormal("t", 1)
+        u, v = pm.Normal("u", 0, s, shape=20), pm.Normal("v", 0, t, shape=20)
+        pm.Normal("y", a + u[g], pm.math.exp(c + v[g]), observed=y)
+    return model
+
+
 def zero_sum():
     rng, g, x, eta, _ = _groups(21, n=180, n_groups=9)
     y = rng.poisson(np.exp(eta))
@@ -402,6 +415,7 @@ REFERENCE = {
     "observation_level": (observation_level, ["a", "b", "s", "t", "u"]),
     "independent_slopes": (independent_slopes, ["a", "b", "s", "u", "v"]),
     "correlated_slopes": (correlated_slopes, ["b", "chol", "w"]),
+    "group_scales": (group_scales, ["a", "c", "s", "t", "u", "v"]),
     "zero_sum": (zero_sum, ["a", "b", "s", "u"]),
     "mvnormal": (mvnormal, ["a", "s", "u"]),
     "random_walk": (random_walk, ["s", "u"]),

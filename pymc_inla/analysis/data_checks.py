@@ -3,8 +3,12 @@
 import numpy as np
 from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import ancestors
+from pytensor.scalar.basic import Add, Mul, Sub, TrueDiv
+from pytensor.tensor.elemwise import DimShuffle, Elemwise
 
 from pymc_inla.errors import InvalidDataError, UnsupportedModelError
+
+ARITHMETIC = Add, Sub, Mul, TrueDiv
 
 
 def refuse_without_data(model) -> None:
@@ -94,18 +98,39 @@ def check_covariates(term_name: str, predictors) -> None:
     ------
     InvalidDataError
     """
+    operands = _operands(predictors)
     for variable in ancestors(predictors):
         if not isinstance(variable, Constant) or not hasattr(variable.type, "dtype"):
             continue
-        data = np.asarray(getattr(variable.data, "data", variable.data))
-        # scalars that are not finite are constants of PyMC's own graphs (bounds, `-inf` of a switch), not data
-        if data.dtype.kind != "f" or data.ndim == 0 or np.all(np.isfinite(data)):
+        if variable.type.ndim == 0 and variable not in operands:
             continue
+        data = np.asarray(getattr(variable.data, "data", variable.data))
+        if data.dtype.kind != "f" or np.all(np.isfinite(data)):
+            continue
+        if data.ndim == 0:
+            name = variable.name or f"a number in a linear predictor of {term_name}"
+            raise InvalidDataError(f"{name}: it is {data}. Linear predictors need finite numbers.")
         where = np.argwhere(~np.isfinite(data))
-        first = ", ".join(str(tuple(int(i) for i in w) if len(w) > 1 else int(w[0])) for w in where[:5] if len(w))
+        first = ", ".join(str(tuple(int(i) for i in w) if len(w) > 1 else int(w[0])) for w in where[:5])
         name = variable.name or f"a covariate of {term_name} (an array of shape {data.shape})"
         raise InvalidDataError(
             f"{name}: {len(where)} value{'s are' if len(where) > 1 else ' is'} not finite (position {first}). "
             "Linear predictors need finite covariates: drop or impute these rows. A NaN is allowed in the response, "
             "where it asks for a prediction."
         )
+
+
+def _operands(outputs) -> set:
+    """Scalars that are added, subtracted, multiplied or divided. Others may well be infinite: bounds of a clip or of an
+    interval, as in the graphs of PyMC's own transforms and covariance functions."""
+    found = set()
+    for variable in ancestors(outputs):
+        node = variable.owner
+        if node is None or not (isinstance(node.op, Elemwise) and isinstance(node.op.scalar_op, ARITHMETIC)):
+            continue
+        for operand in node.inputs:
+            while operand.owner is not None and isinstance(operand.owner.op, DimShuffle):
+                operand = operand.owner.inputs[0]
+            if operand.type.ndim == 0:
+                found.add(operand)
+    return found

@@ -65,6 +65,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         log_likelihood=likelihood,
         log_likelihood_vjp=likelihood.vjp,
         log_likelihood_batch=likelihood.values,
+        many=True,
         gaussian=likelihood.gaussian,
         C=lgm.C,
         e=lgm.e,

@@ -24,7 +24,8 @@ def compile_likelihood(lgm: LatentGaussianModel, *, compile_kwargs=None, familie
 
 
 class StackedLikelihood:
-    """Terms one after the other: eta holds term by term, and within a term predictor by predictor."""
+    """Terms one after the other: eta holds term by term, and within a term predictor by predictor. Every array may
+    have a leading axis of m linear predictors; theta_bar is summed over it."""
 
     def __init__(self, terms, n_theta):
         self.terms, self.n_theta = terms, n_theta
@@ -54,12 +55,12 @@ class StackedLikelihood:
             return Likelihood(*self.terms[0].evaluate(eta, theta))
         values, gradients, diagonals, others = [], [], [], []
         for t, (_, at) in zip(self.terms, self._slices, strict=True):
-            value, gradient, W = t.evaluate(eta[at], theta)
+            value, gradient, W = t.evaluate(eta[..., at], theta)
             values.append(value)
             gradients.append(gradient)
-            diagonals.append(W[: t.n * t.m])
-            others.append(W[t.n * t.m :])
-        return Likelihood(np.concatenate(values), np.concatenate(gradients), np.concatenate(diagonals + others))
+            diagonals.append(W[..., : t.n * t.m])
+            others.append(W[..., t.n * t.m :])
+        return Likelihood(*(np.concatenate(parts, axis=-1) for parts in (values, gradients, diagonals + others)))
 
     @property
     def has_cdf(self) -> bool:
@@ -77,20 +78,25 @@ class StackedLikelihood:
         )
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
-        eta_bar, theta_bar = np.empty(self.n_eta), np.zeros(self.n_theta)
+        eta_bar, theta_bar = np.empty(eta.shape), np.zeros(self.n_theta)
         extra = self.n_eta
         for t, (obs, at) in zip(self.terms, self._slices, strict=True):
             n_other = t.n * (t.m * (t.m - 1)) // 2
-            W_part = np.concatenate([W_bar[at], W_bar[extra : extra + n_other]]) if n_other else W_bar[at]
+            W_part = W_bar[..., at]
+            if n_other:
+                W_part = np.concatenate([W_part, W_bar[..., extra : extra + n_other]], axis=-1)
             extra += n_other
-            eta_part, theta_part = t.vjp(eta[at], theta, value_bar[obs], gradient_bar[at], W_part)
-            eta_bar[at] = eta_part
+            bars = value_bar[..., obs], gradient_bar[..., at], W_part
+            eta_bar[..., at], theta_part = t.vjp(eta[..., at], theta, *bars)
             theta_bar += theta_part
         return eta_bar, theta_bar
 
 
 class GenericTerm:
-    """One term through automatic differentiation."""
+    """One term through automatic differentiation.
+
+    Many linear predictors at once run through the same graphs, vectorized when they are first needed.
+    """
 
     def __init__(self, term, hyperparameters, compile_kwargs):
         self.hyperparameters = hyperparameters
@@ -108,43 +114,69 @@ class GenericTerm:
         pairs = [(a, b) for a in range(self.m) for b in range(a + 1, self.m)]
         W = pt.concatenate([second[a, a] for a in range(self.m)] + [second[p] for p in pairs])
         gradient = pt.concatenate(list(gradient))
-        self._evaluate = compile_function(
-            [*predictors, *theta], [value, gradient, W], size=self.n, compile_kwargs=compile_kwargs
-        )
+        self._evaluate = _Vectorized(predictors, theta, [value, gradient, W], self.n, compile_kwargs)
+        self._values = _Vectorized(predictors, theta, [value], self.n, compile_kwargs)
         value_bar, gradient_bar, W_bar = (pt.vector(k, dtype="float64") for k in ("value_bar", "gradient_bar", "W_bar"))
         product = pt.dot(value_bar, value) + pt.dot(gradient_bar, gradient) + pt.dot(W_bar, W)
         bars = pt.grad(product, [*predictors, *theta], disconnected_inputs="ignore", return_disconnected="zero")
         eta_bar = pt.concatenate(bars[: self.m])
         theta_bar = pt.concatenate([b.flatten() for b in bars[self.m :]]) if theta else pt.zeros((0,))
-        self._vjp = compile_function(
-            [*predictors, *theta, value_bar, gradient_bar, W_bar],
-            [eta_bar, theta_bar.astype("float64")],
-            size=self.n,
-            compile_kwargs=compile_kwargs,
-        )
+        outputs = [eta_bar, theta_bar.astype("float64")]
+        inputs = [*predictors, value_bar, gradient_bar, W_bar]
+        self._vjp = _Vectorized(inputs, theta, outputs, self.n, compile_kwargs)
         self.gaussian = False
-        self._batched = None
-        self._batched_of = (predictors, theta, value, compile_kwargs)
+
+    def _split(self, eta) -> list[np.ndarray]:
+        return [np.ascontiguousarray(part) for part in np.split(eta, self.m, axis=-1)]
 
     def values(self, eta, theta) -> np.ndarray:
-        if self._batched is None:
-            predictors, symbols, value, compile_kwargs = self._batched_of
-            matrices = [pt.matrix(dtype="float64", shape=(None, self.n)) for _ in predictors]
-            rows = vectorize_graph(value, dict(zip(predictors, matrices, strict=True)))
-            self._batched = compile_function([*matrices, *symbols], rows, size=self.n, compile_kwargs=compile_kwargs)
-        parts = [np.ascontiguousarray(part) for part in np.split(eta, self.m, axis=1)]
-        with np.errstate(all="ignore"):
-            return np.asarray(self._batched(*parts, *split_theta(theta, self.hyperparameters)))
-
-    def _inputs(self, eta, theta):
-        return [*np.split(np.ascontiguousarray(eta), self.m), *split_theta(theta, self.hyperparameters)]
+        (value,) = self._values(self._split(eta), split_theta(theta, self.hyperparameters))
+        return value
 
     def evaluate(self, eta, theta):
-        with np.errstate(all="ignore"):
-            value, gradient, W = self._evaluate(*self._inputs(eta, theta))
-        return np.asarray(value), np.asarray(gradient), np.asarray(W)
+        return self._evaluate(self._split(eta), split_theta(theta, self.hyperparameters))
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
+        bars = [np.ascontiguousarray(bar) for bar in (value_bar, gradient_bar, W_bar)]
+        eta_bar, theta_bar = self._vjp([*self._split(eta), *bars], split_theta(theta, self.hyperparameters))
+        return eta_bar, theta_bar if theta_bar.ndim == 1 else theta_bar.sum(axis=0)
+
+
+class _Vectorized:
+    """A graph of vectors as a function of vectors, and of matrices with one row per evaluation.
+
+    Both are compiled when they are first called.
+
+    Parameters
+    ----------
+    vectors : list of symbolic vectors
+        Inputs that get the leading axis
+    others : list of symbolic variables
+        Inputs that do not
+    outputs : list of symbolic vectors
+        All get the leading axis.
+    """
+
+    def __init__(self, vectors, others, outputs, size, compile_kwargs):
+        self.vectors, self.others, self.outputs = vectors, others, outputs
+        self.options = {"size": size, "compile_kwargs": compile_kwargs}
+        self._compiled = {}
+
+    def __call__(self, vectors, others) -> list[np.ndarray]:
+        ndim = vectors[0].ndim
+        if ndim not in self._compiled:
+            self._compiled[ndim] = self._compile(ndim)
         with np.errstate(all="ignore"):
-            eta_bar, theta_bar = self._vjp(*self._inputs(eta, theta), value_bar, gradient_bar, W_bar)
-        return np.asarray(eta_bar), np.asarray(theta_bar)
+            found = self._compiled[ndim](*vectors, *others)
+        if ndim == 1:
+            return [np.asarray(out) for out in found]
+        # what does not depend on the vectors has no leading axis
+        m = len(vectors[0])
+        return [out if out.ndim == 2 else np.broadcast_to(out, (m, *out.shape)) for out in map(np.asarray, found)]
+
+    def _compile(self, ndim):
+        if ndim == 1:
+            return compile_function([*self.vectors, *self.others], self.outputs, **self.options)
+        matrices = [pt.matrix(dtype=v.dtype, shape=(None, *v.type.shape)) for v in self.vectors]
+        outputs = vectorize_graph(self.outputs, dict(zip(self.vectors, matrices, strict=True)))
+        return compile_function([*matrices, *self.others], outputs, **self.options)

@@ -46,4 +46,6 @@ def _sum_to(bar, shape) -> np.ndarray:
     """The cotangent of an array of this shape (scalar or vector) that was broadcast to the shape of `bar`."""
     if bar.shape == shape:
         return bar
+    if shape and bar.shape[-1:] == shape:
+        return bar.sum(axis=0)
     return np.full(shape, bar.sum())

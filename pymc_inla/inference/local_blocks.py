@@ -184,8 +184,14 @@ class LocalBlocks:
         return x
 
     def to_W(self, of_row) -> np.ndarray:
-        """Numbers that are the same for all rows of a block, (n_eta,), for the entries of W"""
-        return of_row if len(self.W_rows) == len(of_row) else of_row[self.W_rows]
+        """Numbers that are the same for all rows of a block, (..., n_eta), for the entries of W"""
+        return of_row if len(self.W_rows) == of_row.shape[-1] else of_row[..., self.W_rows]
+
+    def sum_blocks(self, block, values) -> np.ndarray:
+        """Sums (k, G) of values (k, n) over what belongs to each block; what belongs to none is left out"""
+        k = len(values)
+        index = block if k == 1 else (block + (self.G + 1) * np.arange(k)[:, None]).ravel()
+        return np.bincount(index, values.ravel(), k * (self.G + 1)).reshape(k, self.G + 1)[:, :-1]
 
     def sum_rows(self, values) -> np.ndarray:
         """Sums of (n_eta,) over the rows of each block, (G,)"""

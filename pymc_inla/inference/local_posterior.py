@@ -29,6 +29,16 @@ LOCAL_TOLERANCE = 1e-14
 """On the Newton decrement of every block: nodes are centered within 1e-7 of a local sd, wherever the search started."""
 
 
+AT_ONCE = 200_000
+"""Linear predictors times nodes evaluated in one call: few calls in small models, what fits a cache in large ones"""
+
+
+def portions(first: int, K: int, n_eta: int) -> list[slice]:
+    """The nodes first..K-1 in portions that are evaluated together."""
+    size = max(1, AT_ONCE // n_eta)
+    return [slice(start, min(start + size, K)) for start in range(first, K, size)]
+
+
 class Conditional:
     """p(y, x | theta) at one theta, split into local and shared parts."""
 
@@ -82,14 +92,29 @@ class Conditional:
         with np.errstate(all="ignore"):
             return self.functions.log_likelihood(eta, self.theta)
 
+    def predictors(self, z, u) -> np.ndarray:
+        """The same at many nodes, (k, G, b) to (k, n_eta)"""
+        of_row = np.concatenate([u, np.zeros((len(u), 1, self.blocks.b))], axis=1)[:, self.blocks.row_block]
+        return z + np.einsum("rc,krc->kr", self.a, of_row)
+
+    def likelihoods(self, etas) -> Likelihood:
+        """Log-likelihood at many linear predictors, with a leading axis of k."""
+        with np.errstate(all="ignore"):
+            return self.functions.log_likelihood_many(etas, self.theta)
+
+    def heights(self, u, values) -> np.ndarray:
+        """Log joint of each block at many nodes, (k, G), from the log-likelihoods (k, n_obs)"""
+        quadratic = np.einsum("kgc,kgc->kg", u, self.b_L - 0.5 * np.einsum("gcd,kgd->kgc", self.Q_gg, u))
+        return self.blocks.sum_blocks(self.blocks.obs_block, values) + quadratic
+
     def h(self, u, value) -> np.ndarray:
         """Log joint of each block, (G,)"""
         local = np.bincount(self.blocks.obs_block, value, self.blocks.G + 1)[:-1]
         return local + np.einsum("gc,gc->g", u, self.b_L - 0.5 * np.einsum("gcd,gd->gc", self.Q_gg, u))
 
-    def slope(self, likelihood_gradient) -> np.ndarray:
-        """d_g on the pairs (g, s), (n_m,)"""
-        return self.A_pairs.T @ likelihood_gradient
+    def slopes(self, likelihood_gradients) -> np.ndarray:
+        """d_g on the pairs (g, s) at many nodes, (k, n_eta) to (k, n_m)"""
+        return (self.A_pairs.T @ likelihood_gradients.T).T
 
     def local_gradient(self, u, gradient) -> np.ndarray:
         """dh/dw, (G, b)"""
@@ -270,25 +295,25 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     z = c.design.offset + c.A_S @ x_S
     K, G = len(rule.t), B.G
     nodes, weights, slopes = np.empty((K, G, B.b)), np.zeros((K, G + 1)), np.empty((K, B.n_m))
-    gradient, W = np.zeros(c.functions.n_eta), np.zeros(len(c.functions.W_rows))
-    for k in range(K):
-        u = mode.u + np.einsum("gcd,d->gc", mode.root, rule.t[k])
-        likelihood = mode.likelihood if k == 0 else c.likelihood(c.predictor(z, u))
-        h = mode.h if k == 0 else c.h(u, likelihood.value)
+    # the node at the mode comes first and is the largest, so that nothing overflows
+    nodes[0], weights[0, :-1], weights[0, -1] = mode.u, np.exp(rule.log_weights[0]), 1.0
+    slopes[0] = c.slopes(mode.likelihood.gradient[None])[0]
+    of_row = weights[0][B.row_block]
+    gradient, W = of_row * mode.likelihood.gradient, B.to_W(of_row) * mode.likelihood.W
+    for at in portions(1, K, c.functions.n_eta):
+        u = mode.u + np.einsum("gcd,kd->kgc", mode.root, rule.t[at])
+        likelihood = c.likelihoods(c.predictors(z, u))
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            # the node at the mode comes first and is the largest, so that nothing overflows
-            weight = np.exp(rule.log_weights[k] + h - mode.h)
+            weight = np.exp(rule.log_weights[at][:, None] + c.heights(u, likelihood.value) - mode.h)
         bad = ~(weight > 0) | ~np.isfinite(weight)
-        if k > 0 and bad.any():
+        if bad.any():
             # a node without weight repeats the mode, where everything is finite
-            weight[bad], u[bad] = 0.0, mode.u[bad]
-            likelihood = c.likelihood(c.predictor(z, u))
-        nodes[k], weights[k, :-1] = u, weight
-        slopes[k] = c.slope(likelihood.gradient)
-        weights[k, -1] = float(k == 0)
-        of_row = weights[k][B.row_block]
-        gradient += of_row * likelihood.gradient
-        W += B.to_W(of_row) * likelihood.W
+            weight[bad], u[bad] = 0.0, np.broadcast_to(mode.u, u.shape)[bad]
+            likelihood = c.likelihoods(c.predictors(z, u))
+        nodes[at], weights[at, :-1], slopes[at] = u, weight, c.slopes(likelihood.gradient)
+        of_row = weights[at][:, B.row_block]
+        gradient += np.einsum("kr,kr->r", of_row, likelihood.gradient)
+        W += np.einsum("kr,kr->r", B.to_W(of_row), likelihood.W)
     total = weights.sum(0)
     p = weights / total
     of_row = total[B.row_block]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymc_inla.inference.local_posterior import LocalIntegral
+from pymc_inla.inference.local_posterior import LocalIntegral, portions
+from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg.forms import bilinear_forms, product_entries
 
 
@@ -60,25 +61,24 @@ class Adjoint:
     def _evaluate_F(self):
         """F at the nodes (K, G), rho_F = p (F - E F), and the part of the cotangent of A_S that comes with d."""
         B, integral = self.conditional.blocks, self.integral
-        K = len(integral.u)
-        self.F = np.empty((K, B.G))
+        self.F = np.empty((len(integral.u), B.G))
         self.A_S_bar = np.zeros(len(B.e_blocked))
         p = integral.p
-        for k in range(K):
-            likelihood = self.likelihood_at(k)
-            self.F[k] = np.bincount(B.W_block, self.W_bar * likelihood.W, B.G + 1)[:-1]
-            self.F[k] += 0.5 * np.bincount(B.m_block, self.deviation[k] * self.y[k], B.G)
+        for at, likelihood in self.likelihoods():
+            self.F[at] = B.sum_blocks(B.W_block, self.W_bar * likelihood.W)
+            self.F[at] += 0.5 * B.sum_blocks(B.m_block, self.deviation[at] * self.y[at])
             if self.design_moves:
-                weighted = (p[k][B.row_block] * likelihood.gradient)[B.e_blocked_row]
-                self.A_S_bar += weighted * self.y[k][B.e_m]
+                weighted = (p[at][:, B.row_block] * likelihood.gradient)[:, B.e_blocked_row]
+                self.A_S_bar += np.einsum("ke,ke->e", weighted, self.y[at][:, B.e_m])
         mean = np.einsum("kg,kg->g", p[:, :-1], self.F)
         self.rho_F = p[:, :-1] * (self.F - mean)
 
-    def likelihood_at(self, k):
-        """Likelihood at node k."""
-        if k == 0:
-            return self.integral.mode.likelihood
-        return self.conditional.likelihood(self.conditional.predictor(self.z, self.integral.u[k]))
+    def likelihoods(self):
+        """Portions of the nodes with the likelihood there."""
+        c, u, at_mode = self.conditional, self.integral.u, self.integral.mode.likelihood
+        yield slice(0, 1), Likelihood(at_mode.value[None], at_mode.gradient[None], at_mode.W[None])
+        for at in portions(1, len(u), c.functions.n_eta):
+            yield at, c.likelihoods(c.predictors(self.z, u[at]))
 
     def _pull(self, rho, y, *, curvature: bool, outside: float = 0.0, v=None) -> _Pulled:
         """sum_k of vjps with value_bar = rho_k, gradient_bar = p_k A_S y_k, W_bar = p_k W_bar.
@@ -94,20 +94,18 @@ class Adjoint:
         f = c.functions
         pulled = _Pulled(np.zeros(f.n_eta), np.zeros((f.n_eta, B.b)), np.zeros(f.n_theta))
         Av = None if v is None else c.A_S @ v
-        for k in range(len(p)):
-            u = self.integral.u[k]
-            value_bar = np.append(rho[k], outside if k == 0 else 0.0)[B.obs_block]
-            of_row = p[k][B.row_block]
-            if v is None:
-                gradient_bar = of_row * (c.A_pairs @ y[k])
-            else:
-                gradient_bar = of_row * Av
-            W_bar = B.to_W(of_row) * self.W_bar if curvature else np.zeros(len(f.W_rows))
-            eta = c.predictor(self.z, u)
-            eta_bar, theta_bar = f.log_likelihood_vjp(eta, c.theta, value_bar, gradient_bar, W_bar)
-            pulled.eta += eta_bar
+        value_bars = np.column_stack([rho, outside * (np.arange(len(p)) == 0)])
+        for at in portions(0, len(p), f.n_eta):
+            u = self.integral.u[at]
+            of_row = p[at][:, B.row_block]
+            gradient_bar = of_row * ((c.A_pairs @ y[at].T).T if v is None else Av)
+            W_bar = B.to_W(of_row) * self.W_bar if curvature else np.zeros((len(u), len(f.W_rows)))
+            bars = value_bars[at][:, B.obs_block], gradient_bar, W_bar
+            eta_bar, theta_bar = f.log_likelihood_vjp_many(c.predictors(self.z, u), c.theta, *bars)
+            pulled.eta += eta_bar.sum(axis=0)
             if f.design_vjp is not None:
-                pulled.eta_u += eta_bar[:, None] * np.vstack([u, np.zeros(B.b)])[B.row_block]
+                of_row = np.concatenate([u, np.zeros((len(u), 1, B.b))], axis=1)[:, B.row_block]
+                pulled.eta_u += np.einsum("kr,krc->rc", eta_bar, of_row)
             pulled.theta += theta_bar
         return pulled
 

@@ -119,16 +119,14 @@ def _shared_skewness(point, sd) -> np.ndarray:
     by_pair = sparse.csr_array((np.arange(B.n_m) * 0.0 + 1.0, (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
     third = np.zeros(B.n_S)
     squares, cubes = AS**2, AS**3
-    zero_obs, zero_eta = np.zeros(f.n_obs), np.zeros(f.n_eta)
     to_block = sparse.csr_array((np.ones(f.n_eta), (B.row_block, np.arange(f.n_eta))), shape=(B.G + 1, f.n_eta))
-    for k in range(len(integral.p)):
-        p = integral.p[k]
-        eta = c.predictor(point.adjoint.z, integral.u[k])
-        by_pair.data = point.adjoint.deviation[k]
-        slope = by_pair @ point.S
-        likelihood = point.adjoint.likelihood_at(k)
-        curvature = (to_block @ (likelihood.W[:, None] * squares))[:-1]
-        third += p[:-1] @ (slope**3 - 3.0 * slope * curvature)
-        l3 = f.log_likelihood_vjp(eta, c.theta, zero_obs, zero_eta, -p[B.row_block])[0]
-        third += l3 @ cubes
+    for at, likelihood in point.adjoint.likelihoods():
+        for p, W, deviation in zip(integral.p[at], likelihood.W, point.adjoint.deviation[at], strict=True):
+            by_pair.data = deviation
+            slope = by_pair @ point.S
+            curvature = (to_block @ (W[:, None] * squares))[:-1]
+            third += p[:-1] @ (slope**3 - 3.0 * slope * curvature)
+        eta = c.predictors(point.adjoint.z, integral.u[at])
+        bars = np.zeros((len(eta), f.n_obs)), np.zeros((len(eta), f.n_eta)), -integral.p[at][:, B.row_block]
+        third += f.log_likelihood_vjp_many(eta, c.theta, *bars)[0].sum(axis=0) @ cubes
     return skew_normal.standardized(third, sd)

@@ -1,5 +1,7 @@
 """Closed forms of the likelihoods: recognized where they apply and only there, equal to PyMC's own density."""
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -78,6 +80,15 @@ def test_closed_form_agrees_with_differentiated_density(name):
         found, expected = closed.log_likelihood_vjp(eta, theta, *bars), generic.log_likelihood_vjp(eta, theta, *bars)
         for u, v in zip(found, expected, strict=True):
             np.testing.assert_allclose(u, v, rtol=1e-8, atol=1e-10 * (1 + abs(v).max(initial=0)))
+        etas, many_bars = np.stack([eta, -eta]), [np.stack([bar, 0.5 * bar]) for bar in bars]
+        one_by_one = replace(closed, many=False)
+        np.testing.assert_array_equal(
+            closed.log_likelihood_many(etas, theta).W, one_by_one.log_likelihood_many(etas, theta).W
+        )
+        found = closed.log_likelihood_vjp_many(etas, theta, *many_bars)
+        # sums over the observations are taken in another order
+        for u, v in zip(found, one_by_one.log_likelihood_vjp_many(etas, theta, *many_bars), strict=True):
+            np.testing.assert_allclose(u, v, rtol=1e-11, atol=1e-11 * (1 + abs(v).max(initial=0)))
         many = closed.log_likelihood_values(np.stack([eta, -eta]), theta)
         np.testing.assert_allclose(many[0], a.value, rtol=1e-13)
         np.testing.assert_allclose(many[1], closed.log_likelihood(-eta, theta).value, rtol=1e-13)

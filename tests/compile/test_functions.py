@@ -1,5 +1,7 @@
 """LGMFunctions of the zoo against dense automatic differentiation of the model's own log density, and differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytensor
 import pytest
@@ -111,6 +113,24 @@ def test_likelihood_vjp(compiled):
     check(eta_bar, lambda v: product(v, theta), eta, rng)
     if functions.n_theta:
         check(theta_bar, lambda v: product(eta, v), theta, rng)
+
+
+def test_many_linear_predictors_at_once(compiled):
+    """Row by row the same as one at a time; rounding differs where sums are taken in another order."""
+    _, functions, theta, x = compiled
+    rng = np.random.default_rng(5)
+    eta = eta_of(functions, theta, x) + 0.1 * rng.normal(size=(3, functions.n_eta))
+    bars = [rng.normal(size=(3, size)) for size in (functions.n_obs, functions.n_eta, len(functions.W_rows))]
+    assert functions.many
+    at = functions.log_likelihood_many(eta, theta)
+    eta_bar, theta_bar = functions.log_likelihood_vjp_many(eta, theta, *bars)
+    one_by_one = replace(functions, many=False)
+    expected = one_by_one.log_likelihood_many(eta, theta)
+    for name in ("value", "gradient", "W"):
+        np.testing.assert_allclose(getattr(at, name), getattr(expected, name), rtol=1e-11, atol=1e-12, err_msg=name)
+    for found, other in zip((eta_bar, theta_bar), one_by_one.log_likelihood_vjp_many(eta, theta, *bars), strict=True):
+        assert found.shape == other.shape
+        np.testing.assert_allclose(found, other, rtol=1e-9, atol=1e-9)
 
 
 def check(gradient, function, at, rng):
