@@ -103,13 +103,16 @@ class Nodes:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def build_line(nodes: Nodes, max_points: int) -> bool:
-    """Fill `nodes` along a line. Returns whether the density had decayed at both ends."""
-    top = nodes.add(np.zeros(1))
-    decayed = True
-    for sign in (1.0, -1.0):
-        top, ended = _walk(nodes, sign, top, max_points)
-        decayed &= ended
+def build_line(nodes: Nodes, modes: list[ThetaMode], max_points: int) -> bool:
+    """Fill `nodes` along a line, from every mode outwards. Returns whether the density had decayed at both ends."""
+    top, decayed = -np.inf, True
+    for mode in modes:
+        center = float(nodes.mode.to_z(mode.theta_star)[0])
+        step = STEP[1] * float(mode.root[0, 0] / nodes.mode.root[0, 0])
+        top = max(top, nodes.add(np.array([center])))
+        for sign in (1.0, -1.0):
+            top, ended = _walk(nodes, center, sign * step, top, max_points)
+            decayed &= ended
     # A second mode above the first one moves the level at which the tails end.
     while len(nodes.z) < max_points:
         order = np.argsort(nodes.points[:, 0])
@@ -130,11 +133,18 @@ def build_line(nodes: Nodes, max_points: int) -> bool:
     return decayed
 
 
-def _walk(nodes: Nodes, sign: float, top: float, max_points: int) -> tuple[float, bool]:
-    """Step outwards until the density has fallen by DEPTH; wider steps where it falls slowly."""
-    z, step, value = 0.0, STEP[1], top
+def _walk(nodes: Nodes, center: float, stride: float, top: float, max_points: int) -> tuple[float, bool]:
+    """Step outwards from a mode until the density has fallen by DEPTH, or another walk went there; wider steps where it
+    falls slowly. `stride` is the first step, with its sign."""
+    unit, sign = abs(stride) / STEP[1], np.sign(stride)
+    others = np.array([z[0] for z in nodes.z]) if nodes.z else np.zeros(0)
+    beyond = others[sign * (others - center) > 1e-9]
+    met = np.min(sign * beyond, initial=np.inf)
+    z, step, value = center, STEP[1], nodes.add(np.array([center]))
     for _ in range(max_points // 2):
-        target = z + sign * step
+        target = z + sign * unit * step
+        if sign * target > met:
+            return top, True
         if not nodes.inside(np.array([target])):
             target = _bound(nodes, sign)
             if abs(target - z) < 1e-6:

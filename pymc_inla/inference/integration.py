@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 import numpy as np
+from scipy.interpolate import CubicHermiteSpline
 
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
 from pymc_inla.inference.ccd import integrate_ccd
@@ -17,6 +18,10 @@ from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
+FIRST_LOOK = 6.0
+"""Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
+TROUGH = 70.0
+"""Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian."""
 
 
 def check_integration(method: str, d: int) -> None:
@@ -81,20 +86,21 @@ def integrate_theta(
     if method == "ccd":
         return integrate_ccd(posterior, mode, lower, upper)
     if method == "importance":
-        modes = find_other_modes(posterior, mode, lower, upper) if d >= 2 else [mode]
+        modes = find_other_modes(posterior, mode, lower, upper)
         return integrate_importance(posterior, modes, lower, upper, max_points=max_points)
     return _grid(posterior, mode, lower, upper, max_points, names or tuple(f"theta[{j}]" for j in range(d)))
 
 
 def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
     d = len(mode.theta_star)
+    modes = find_other_modes(posterior, mode, lower, upper)
+    mode = modes[0]
     nodes = Nodes(posterior, mode, lower, upper)
-    others = find_other_modes(posterior, mode, lower, upper)[1:] if d > 1 else []
     posterior.collect_moments = True  # every node of a grid is a design point
     if d == 1:
-        decayed = build_line(nodes, min(max_points, 80))
+        decayed = build_line(nodes, modes, min(max_points, 80))
     else:
-        _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in others], max_points)
+        _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in modes[1:]], max_points)
     posterior.collect_moments = False
     if len(nodes.z) < 3:
         raise ConvergenceError(
@@ -166,21 +172,30 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
 
 
 def _rise(posterior: ThetaPosterior, mode: ThetaMode, direction: np.ndarray, lower, upper) -> np.ndarray | None:
-    """A point from which to search another mode: where, 4 and 8 sd away, the density rises or is not log-concave."""
-    before = mode.log_posterior
-    for distance in (4.0, 8.0):
-        theta = mode.to_theta(distance * direction)
+    """A point on a ray from which to search another mode: where the density rises, or where it must have risen before.
+
+    The distances double, so that the slope of another mode towards this one, about half of the way, is met.
+    """
+    near, value, slope = 0.0, mode.log_posterior, 0.0
+    far = FIRST_LOOK
+    while True:
+        theta = mode.to_theta(far * direction)
         if np.any(theta < lower) or np.any(theta > upper):
             return None
         here = posterior(theta, gradient=True, keep=False)
-        if here.gradient is None or here.log_posterior < mode.log_posterior - 60.0:
+        if here.gradient is None or not np.isfinite(here.log_posterior):
             return None
-        if direction @ (mode.root.T @ here.gradient) > 0.05:
+        outwards = float(direction @ (mode.root.T @ here.gradient))
+        if outwards > 0.05:
             return theta
-        if distance > 4.0 and before < 0.5 * (mode.log_posterior + here.log_posterior) - 0.5:
-            return theta
-        before = here.log_posterior
-    return None
+        between = CubicHermiteSpline([near, far], [value, here.log_posterior], [slope, outwards])
+        inside = np.linspace(near, far, 33)[1:]
+        k = int(np.argmax(between(inside)))
+        if near > 0 and between(inside[k]) > value:
+            return mode.to_theta(inside[k] * direction)
+        if here.log_posterior < mode.log_posterior - TROUGH:
+            return None
+        near, value, slope, far = far, here.log_posterior, outwards, 2.0 * far
 
 
 def _is_new(other: ThetaMode, modes: list[ThetaMode]) -> bool:

@@ -51,6 +51,13 @@ def bimodal(t):
     )
 
 
+def two_normals(share, far, sd):
+    """N(0, 0.3^2) and a share of N(far, sd^2)"""
+    return lambda t: np.logaddexp(
+        np.log((1 - share) / 0.3) - 0.5 * (t[0] / 0.3) ** 2, np.log(share / sd) - 0.5 * ((t[0] - far) / sd) ** 2
+    )
+
+
 def plateau(t):
     # log tau with a variance near zero: flat likelihood to the right, cut by the prior loggamma(1, 5e-5)
     return 0.05 * t[0] - 5e-5 * np.exp(t[0]) - 6 * np.log1p(np.exp(-(t[0] - 2)))
@@ -65,6 +72,10 @@ ONE = {
     "gaussian": (lambda t: -0.5 * ((t[0] - 3) / 0.2) ** 2, 1, 5),
     "log gamma": (log_gamma, -18, 5),
     "bimodal": (bimodal, -5, 14),
+    # 16 to 20 sd apart: between them the density falls to 1e-14 and less
+    "separated modes": (two_normals(0.4, 6.0, 0.3), -3, 9),
+    "separated, one wide": (two_normals(0.6, -6.0, 1.0), -14, 3),
+    "search starts at the lower mode": (two_normals(1 - 1e-5, 5.0, 0.3), -3, 9),
     "plateau": (plateau, -15, 14),
     "variance at zero": (half_normal_at_zero, -35, 3),
 }
