@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from pymc_inla.inference.lattice import LatticeDensity
 from pymc_inla.lgm import QUANTILES, Marginals
 
 GRID_SIZE = 201
@@ -30,6 +31,8 @@ class IntegratedDensity:
     """(d, d): a point stands for theta + cell u, u uniform on (-1/2, 1/2)^d; zero for quasi-random points"""
     log_density_at: Callable[[np.ndarray], np.ndarray]
     """(m, d) to (m,): log of the normalized density"""
+    lattice: LatticeDensity | None = None
+    """The same points as a regular grid, where they are one"""
 
     @property
     def d(self) -> int:
@@ -42,7 +45,7 @@ class IntegratedDensity:
     @property
     def covariance(self) -> np.ndarray:
         centered = self.theta - self.mean
-        return (self.weights[:, None] * centered).T @ centered + self.cell @ self.cell.T / 12.0
+        return (self.weights[:, None] * centered).T @ centered
 
 
 def normalize(log_values: np.ndarray) -> tuple[np.ndarray, float]:
@@ -75,20 +78,10 @@ def theta_marginals(density: IntegratedDensity) -> Marginals:
 
 
 def theta_quantiles(density: IntegratedDensity, probabilities=QUANTILES) -> np.ndarray:
-    """Quantiles of every component of theta, (d, len(probabilities)).
-
-    Points of a grid in two dimensions may share a coordinate; spreading them evenly over their cells by an additive
-    recurrence (golden ratio) makes their distribution function continuous.
-    """
-    M, d = density.theta.shape
-    theta = density.theta
-    if d > 1:
-        ratios = (
-            1.0 / (1.0 + 1.0 / (d + 1.0)) ** np.arange(1, d + 1) if d > 2 else np.array([0.7548776662, 0.5698402910])
-        )
-        u = (np.arange(1, M + 1)[:, None] * ratios) % 1.0 - 0.5
-        theta = theta + u @ density.cell.T
-    return np.array([weighted_quantiles(theta[:, j], density.weights, probabilities) for j in range(d)])
+    """Quantiles of every component of theta, (d, len(probabilities))."""
+    if density.lattice is not None:
+        return np.array([marginal.quantiles(probabilities) for marginal in density.lattice.marginals])
+    return np.array([weighted_quantiles(column, density.weights, probabilities) for column in density.theta.T])
 
 
 def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
@@ -97,13 +90,13 @@ def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) ->
     low, high = weighted_quantiles(values, density.weights, (5e-7, 1 - 5e-7))
     margin = 0.02 * (high - low)
     grid = np.linspace(low - margin, high + margin, GRID_SIZE)
-    if density.d == 1:
-        f = np.exp(density.log_density_at(grid[:, None]))
+    if density.lattice is not None:
+        f = density.lattice.marginals[j].pdf(grid)
     else:
-        # Kernel estimate, width 0.12 sd for a grid of two dimensions and Silverman's rule for scattered points; the
-        # widening of the sd (0.7 % at 0.12) is taken back by shrinking the points towards the mean.
+        # Kernel estimate by Silverman's rule; the widening of the sd (0.7 % at a width of 0.12 sd) is taken back by
+        # shrinking the points towards the mean.
         effective = 1.0 / np.sum(density.weights**2)
-        width = 0.12 if density.cell.any() else max(0.9 * effective**-0.2, 0.12)
+        width = max(0.9 * effective**-0.2, 0.12)
         shrunk = mean + (values - mean) * np.sqrt(1 - width**2)
         f = _binned_kernel_density(shrunk, density.weights, grid, width * sd)
     area = np.trapezoid(f, grid)

@@ -10,10 +10,13 @@ import numpy as np
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, normalize, theta_quantiles
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
+from pymc_inla.inference.lattice import LatticeDensity
 from pymc_inla.inference.theta_posterior import Evaluation
+from pymc_inla.lgm import QUANTILES
 
 FINE = {1: 2001, 2: 181, 3: 61}
-"""Points per axis of the fine grid on which the interpolant is integrated."""
+"""Points per axis of the fine grid on which the interpolant is integrated; with one axis more where nodes are close."""
+FINEST, PER_GAP = 40_001, 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class FineGrid:
     """(d,)"""
     nearest: np.ndarray
     """(M,) nearest node"""
+    axes: tuple[np.ndarray, ...]
+    index: np.ndarray
+    """(M,) positions in the whole box"""
+
+    def lattice(self, mass: np.ndarray, mode: ThetaMode) -> LatticeDensity:
+        """The density with these masses (M,)."""
+        box = np.zeros(tuple(len(axis) for axis in self.axes))
+        box.flat[self.index] = mass
+        return LatticeDensity(self.axes, box, mode.theta_star, mode.root)
 
 
 def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray) -> FineGrid:
@@ -66,12 +78,16 @@ def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray) -> 
     more where the nodes are far apart, so that no hole is left between them."""
     d = nodes_z.shape[1]
     m = FINE[d]
-    axes = [np.linspace(lower_z[j], upper_z[j], m) for j in range(d)]
+    if d == 1:
+        gap = np.min(np.diff(np.sort(nodes_z[:, 0])))
+        m = int(np.clip(PER_GAP * (upper_z[0] - lower_z[0]) / gap, m, FINEST))
+    axes = tuple(np.linspace(lower_z[j], upper_z[j], m) for j in range(d))
     z = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, d)
     spacing = np.array([a[1] - a[0] for a in axes])
     if d == 1:
         middle = 0.5 * (np.sort(nodes_z[:, 0])[1:] + np.sort(nodes_z[:, 0])[:-1])
-        return FineGrid(z, spacing, np.argsort(nodes_z[:, 0])[np.searchsorted(middle, z[:, 0])])
+        nearest = np.argsort(nodes_z[:, 0])[np.searchsorted(middle, z[:, 0])]
+        return FineGrid(z, spacing, nearest, axes, np.arange(m))
     between = np.sqrt(((nodes_z[:, None] - nodes_z[None]) ** 2).sum(-1))
     around = min(3**d, len(nodes_z)) - 1
     reach = np.maximum(1.8, 0.6 * np.sort(between, axis=1)[:, around])
@@ -81,7 +97,7 @@ def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray) -> 
         squared = (part**2).sum(1)[:, None] + (nodes_z**2).sum(1)[None] - 2 * part @ nodes_z.T
         nearest[i : i + 20000] = squared.argmin(1)
         keep[i : i + 20000] = squared.min(1) <= reach[nearest[i : i + 20000]] ** 2
-    return FineGrid(z[keep], spacing, nearest[keep])
+    return FineGrid(z[keep], spacing, nearest[keep], axes, np.flatnonzero(keep))
 
 
 def integrate_grid(
@@ -129,7 +145,13 @@ def integrate_grid(
         return emulator.predict(coefficients, mode.to_z(np.atleast_2d(theta))) + rough_at(np.atleast_2d(theta))
 
     keep = mass > 1e-14
-    density = IntegratedDensity(theta[keep], mass[keep] / mass[keep].sum(), mode.root * grid.spacing, log_density_at)
+    density = IntegratedDensity(
+        theta[keep],
+        mass[keep] / mass[keep].sum(),
+        mode.root * grid.spacing,
+        log_density_at,
+        grid.lattice(np.where(keep, mass, 0.0), mode),
+    )
     mean_z = mass @ grid.z
     covariance_z = ((grid.z - mean_z) * mass[:, None]).T @ (grid.z - mean_z)
     weights = _linear_weights(nodes_z, grid, mass) if d == 1 else np.bincount(grid.nearest, mass, len(f))
@@ -207,8 +229,7 @@ def _refinement_change(mode, emulator: Emulator, f, grid, known, density, log_su
     for signs in (np.ones(len(f)), (-1.0) ** np.arange(len(f))):
         values = _clipped(emulator, f - f.max() + signs * error, grid) + known
         mass, other_sum = normalize(values)
-        keep = mass > 1e-14
-        moved = IntegratedDensity(mode.to_theta(grid.z[keep]), mass[keep], density.cell, density.log_density_at)
-        changes.append(np.max(np.abs(theta_quantiles(moved) - quantiles) / sd[:, None]))
+        moved = np.array([marginal.quantiles(QUANTILES) for marginal in grid.lattice(mass, mode).marginals])
+        changes.append(np.max(np.abs(moved - quantiles) / sd[:, None]))
         ml_changes.append(abs(other_sum - log_sum))
     return max(changes), max(ml_changes)
