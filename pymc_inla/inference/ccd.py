@@ -9,8 +9,9 @@ from scipy.special import logsumexp
 
 from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.importance import CLOUD, DESIGN_SEED, Proposal, SplitT, split_scales
+from pymc_inla.inference.importance import CLOUD, DESIGN_SEED, Proposal, SplitT
 from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.profiles import axis_profiles, split_scales
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 SPREAD = 1.1
@@ -42,7 +43,7 @@ def integrate_ccd(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> T
     The marginals of theta come from the split normal with the scales found along the axes.
     """
     d = len(mode.theta_star)
-    down, up = split_scales(posterior, mode, lower, upper)
+    down, up = split_scales(axis_profiles(posterior, mode, lower, upper))
     corners = fractional_factorial(d).astype(float)
     directions = (
         np.vstack([corners, *(np.sqrt(d) * s * np.eye(d) for s in (1, -1))]) if d > 1 else np.array([[1.0], [-1.0]])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymc_inla.inference.density import draw_theta
+from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
@@ -75,10 +75,13 @@ def draw_joint(
     rng = np.random.default_rng(theta_seed)
     centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)
     D, densities = len(centers), n_draws * size <= MAX_DENSITY_WORK
-    blur = D > 1 and (integral.density.d <= 2 or size > 30_000)
-    theta = draw_theta(integral.density, n_draws, rng) if blur else None
-    owner = _nearest(theta, centers, integral) if blur else np.arange(n_draws) % D
-    theta = centers[owner] if theta is None else theta
+    moves = D > 1
+    if moves and (integral.density.d <= 2 or size > 30_000):
+        theta = draw_theta(integral.density, n_draws, rng)
+        owner = _nearest(theta, centers, integral)
+    else:
+        owner = np.arange(n_draws) % D
+        theta = _spread(centers[owner], integral.density, rng) if moves else centers[owner]
     # Draws of a center without an inner approximation go to the nearest one after it; theta* is the last.
     centers = np.vstack([centers, integral.mode.theta_star])
     # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
@@ -92,8 +95,6 @@ def draw_joint(
             continue
         if k < D and not np.isfinite(posterior(centers[k]).log_posterior):
             owner[mine] = k + 1 + _nearest(theta[mine], centers[k + 1 :], integral)
-            if not blur:
-                theta[mine] = centers[owner[mine]]
             continue
         theta_out[row[mine]] = theta[mine]
         point, x_rng = posterior.point(centers[k]), np.random.default_rng(child)
@@ -102,8 +103,8 @@ def draw_joint(
             some = mine[start : start + at_once]
             sample, target = point.sample(x_rng, len(some), densities=densities), row[some]
             x[target] = sample.x
-            # Within a cell theta moves and x does not: both densities change by that of theta.
-            moved = log_density(theta[some]) - at_center if blur else 0.0
+            # Around a center theta moves and x does not: both densities change by that of theta.
+            moved = log_density(theta[some]) - at_center if moves else 0.0
             log_q[target] = sample.log_q + at_center + moved
             log_p[target] = sample.log_joint + moved
             log_ratio[target] = log_p[target] - log_q[target]
@@ -122,6 +123,17 @@ def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
     if integral.method in ("eb", "none"):
         return integral.mode.theta_star[None, :]
     return draw_theta(integral.density, D, rng)
+
+
+def _spread(theta: np.ndarray, density: IntegratedDensity, rng) -> np.ndarray:
+    """Draws at a few centers, moved along every axis to the quantiles of their ranks: the marginals are those of the
+    integrated density, and no draw moves past the next center along an axis, so that the dependence stays."""
+    n = len(theta)
+    probabilities = (np.arange(n) + 0.5) / n
+    spread = np.empty_like(theta)
+    for j, quantiles in enumerate(theta_quantiles(density, probabilities)):
+        spread[np.lexsort((rng.random(n), theta[:, j])), j] = quantiles
+    return spread
 
 
 def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> np.ndarray:

@@ -40,16 +40,16 @@ class Emulator:
     """(K + P, K + P) inverse of [[kernel, P], [P', 0]]"""
 
     @classmethod
-    def at(cls, nodes: np.ndarray, smoothing: float = 0.0) -> Emulator:
-        """Prepare for these nodes; the polynomial degree falls when there are too few of them."""
+    def at(cls, nodes: np.ndarray, degree: int = 2) -> Emulator:
+        """Prepare for these nodes; the degree of the polynomial is lower where there are too few of them."""
         K = len(nodes)
-        for degree in (2, 1, 0):
+        P = monomials(nodes, degree)
+        while degree > 0 and not (K > P.shape[1] and np.linalg.matrix_rank(P) == P.shape[1]):
+            degree -= 1
             P = monomials(nodes, degree)
-            if K > P.shape[1] and np.linalg.matrix_rank(P) == P.shape[1]:
-                break
         n_p = P.shape[1]
         M = np.zeros((K + n_p, K + n_p))
-        M[:K, :K] = _distance(nodes, nodes) ** 3 + smoothing * np.eye(K)
+        M[:K, :K] = _distance(nodes, nodes) ** 3
         M[:K, K:], M[K:, :K] = P, P.T
         return cls(nodes, degree, np.linalg.pinv(M, hermitian=True) if K == n_p else np.linalg.inv(M))
 

@@ -1,6 +1,6 @@
 """Grids that follow log p~(theta | y), for one to three hyperparameters.
 
-The nodes live in standardized coordinates z, theta = theta* + V Lambda^(1/2) z, and spread from every mode to where the
+The nodes live in standardized coordinates z, theta = theta* + root z, and spread from every mode to where the
 density has fallen to about 1e-7 of its maximum; steps widen in long tails and plateaus. The log density between them is
 interpolated. Leave-one-out errors, weighted with the mass around each node and with its part in the variances of the
 linear predictors, say where a further node is worth its cost: where the posterior of a precision has its mass high up,

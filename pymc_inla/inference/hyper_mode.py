@@ -36,7 +36,7 @@ class ThetaMode:
     theta_star: np.ndarray
     """(d,)"""
     root: np.ndarray
-    """(d, d), V Lambda^(1/2), root root' = covariance"""
+    """(d, d), root root' = covariance"""
     log_posterior: float
     status: Status
     n_iterations: int
@@ -172,7 +172,7 @@ def _widened(posterior, current: Evaluation, root: np.ndarray, lower, upper) -> 
             if not 0 <= drop < 0.8:
                 break
             root[:, j] *= np.clip(1.0 / max(drop, 1e-3), 1.3, 10.0)
-    return _sorted_root(root)
+    return _axes_root(root)
 
 
 def _scale(B: np.ndarray) -> np.ndarray:
@@ -238,7 +238,7 @@ def _finite_start(posterior, theta, lower, upper) -> Evaluation:
 
 
 def _local_root(posterior, current: Evaluation, B: np.ndarray, lower, upper) -> tuple[np.ndarray, bool]:
-    """V Lambda^(1/2) of the inverse negative Hessian, by differences of the gradient along the axes of B.
+    """Root of the inverse negative Hessian, by differences of the gradient along the axes of B.
 
     Where the negative Hessian is not positive definite (a plateau, a mode at the bound) the scale found by BFGS stays.
     """
@@ -258,7 +258,7 @@ def _local_root(posterior, current: Evaluation, B: np.ndarray, lower, upper) -> 
     # Directions without curvature keep the scale they have; the others take their own.
     positive = curvature > 1e-4
     root = axes @ rotation / np.sqrt(np.where(positive, curvature, 1.0))
-    return _sorted_root(root), bool(positive.all())
+    return _axes_root(root), bool(positive.all())
 
 
 def _within_bounds(root: np.ndarray, lower, upper) -> np.ndarray:
@@ -279,11 +279,16 @@ def _gradient_change(posterior, current: Evaluation, axis: np.ndarray, lower, up
 
 
 def _positive_root(B: np.ndarray) -> np.ndarray:
-    return _sorted_root(np.linalg.cholesky(B + 1e-12 * np.trace(B) * np.eye(len(B))))
+    return _axes_root(np.linalg.cholesky(B + 1e-12 * np.trace(B) * np.eye(len(B))))
 
 
-def _sorted_root(M: np.ndarray) -> np.ndarray:
-    """V Lambda^(1/2) with M M' = V Lambda V', signs fixed so that the largest entry of each axis is positive."""
-    U, s, _ = np.linalg.svd(M)
-    signs = np.sign(U[np.argmax(np.abs(U), axis=0), np.arange(len(s))])
-    return U * signs * s
+def _axes_root(M: np.ndarray) -> np.ndarray:
+    """The root of M M' whose axes stay closest to those of theta: D C^(1/2), D the sds and C the correlations.
+
+    Long tails and skewness of hyperparameters mostly run along their own axes; principal axes may point anywhere where
+    the scales are nearly equal (ZCA-cor whitening, Kessy, Lewin & Strimmer 2018, The American Statistician).
+    """
+    covariance = M @ M.T
+    sd = np.sqrt(np.diag(covariance))
+    values, vectors = np.linalg.eigh(covariance / np.outer(sd, sd))
+    return sd[:, None] * ((vectors * np.sqrt(np.maximum(values, 1e-14))) @ vectors.T)

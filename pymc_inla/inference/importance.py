@@ -1,10 +1,10 @@
 """Integration over three or more hyperparameters with quasi-random points.
 
 Round 1 evaluates points of a split-normal mixture around the modes (a separate scale for each side of each axis, tails
-of Student's t). Radial basis functions through all values give an emulator of log p~(theta | y); each later round draws
-its points from the (tempered) density of the emulator and evaluates the truth there, until both agree. The ratios
-true / emulator of the last round are importance weights: their Pareto shape and effective size say how good the
-emulator is, and they weight the points.
+of Student's t). The profiles of log p~(theta | y) along the axes and radial basis functions through what they leave at
+all points give an emulator of it; each later round draws its points from the (tempered) density of the emulator and
+evaluates the truth there, until both agree. The ratios true / emulator of the last round are importance weights: their
+Pareto shape and effective size say how good the emulator is, and they weight the points.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.pareto import smooth_log_weights
+from pymc_inla.inference.profiles import axis_profiles, split_scales, sum_of_profiles
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 CLOUD = 2**14
 DEGREES_OF_FREEDOM = 8.0
 DESIGN_SEED = 20261123
 """The design is part of the deterministic answer: it does not depend on the seed of the draws."""
-GOOD_EFFICIENCY = 0.98
+GOOD_EFFICIENCY = 0.995
+REACH = 40.0
+"""Log units below the mode, by the profiles, beyond which an emulator extrapolates and nothing is looked for"""
 TEMPER = 0.75
 """Points are drawn from the density of the emulator to this power, so that the tails are covered too."""
 
@@ -78,24 +81,6 @@ class Proposal:
         return logsumexp(np.array(parts), axis=0)
 
 
-def split_scales(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[np.ndarray, np.ndarray]:
-    """Scale of the density on each side of each axis at the mode (Rue, Martino & Chopin 2009, section 6.5): z over
-    sqrt(2 drop), the larger of the values at z = 1.5 and z = 3, (d,) below and above."""
-    d = len(mode.theta_star)
-    scales = np.ones((2, d))
-    for side, sign in enumerate((-1.0, 1.0)):
-        for j in range(d):
-            found = []
-            for distance in (1.5, 3.0):
-                theta = mode.to_theta(sign * distance * (np.arange(d) == j))
-                if np.any(theta < lower) or np.any(theta > upper):
-                    continue
-                drop = mode.log_posterior - posterior(theta, keep=False).log_posterior
-                found.append(distance / np.sqrt(2 * max(drop, 0.05)))
-            scales[side, j] = np.clip(max(found, default=1.0), 0.4, 4.0)
-    return scales[0], scales[1]
-
-
 def integrate_importance(
     posterior: ThetaPosterior,
     modes: list[ThetaMode],
@@ -115,7 +100,13 @@ def integrate_importance(
     """
     mode = modes[0]
     d = len(mode.theta_star)
-    proposal = _build_proposal(posterior, modes, lower, upper)
+    profiles = axis_profiles(posterior, mode, lower, upper)
+    proposal = _build_proposal(posterior, modes, profiles, lower, upper)
+
+    def known_at(z: np.ndarray) -> np.ndarray:
+        """The part of the log density that is not emulated"""
+        return posterior.rough_at(mode.to_theta(z)) + sum_of_profiles(profiles, z)
+
     n_monomials = (d + 1) * (d + 2) // 2
     per_round = int(min(max(20 * d, 2 * n_monomials, 64), max_points // 2))
     per_round = 2 ** int(np.round(np.log2(per_round)))
@@ -123,37 +114,38 @@ def integrate_importance(
     z_all, f_all, _ = _evaluate(posterior, mode, proposal.sample(per_round, d, DESIGN_SEED), lower, upper)
     cloud = proposal.sample(CLOUD, d, DESIGN_SEED + 1)
     cloud = cloud[np.all((mode.to_theta(cloud) >= lower) & (mode.to_theta(cloud) <= upper), axis=1)]
+    cloud = cloud[sum_of_profiles(profiles, cloud) > -REACH]
     log_proposal = proposal.log_density(cloud)
     z_scan, f_scan = _scanned(posterior, mode, z_all)
     z_all, f_all = np.vstack([z_all, z_scan]), np.concatenate([f_all, f_scan])
-    rough = posterior.rough_at(mode.to_theta(cloud))
+    known = known_at(cloud)
 
     def emulate():
-        return _emulate(z_all, f_all, f_all - posterior.rough_at(mode.to_theta(z_all)), d)
+        return _emulate(z_all, f_all, f_all - known_at(z_all), d)
 
     emulator, coefficients = emulate()
     for _ in range(1, rounds):
-        log_target = emulator.predict(coefficients, cloud) + rough
-        weights, _ = normalize(log_target - log_proposal)
-        tempered, log_sum = normalize(TEMPER * log_target - log_proposal)
-        chosen = _systematic(cloud, tempered, per_round)
+        log_target = emulator.predict(coefficients, cloud) + known
+        _, log_sum = normalize(log_target - log_proposal)
+        tempered, _ = normalize(TEMPER * log_target - log_proposal)
+        chosen = _systematic(cloud, _capped(tempered, per_round), per_round)
         z_new, f_new, e_new = _evaluate(posterior, mode, cloud[chosen], lower, upper)
-        predicted = emulator.predict(coefficients, z_new) + posterior.rough_at(mode.to_theta(z_new))
+        predicted = emulator.predict(coefficients, z_new) + known_at(z_new)
         log_ratio = f_new - TEMPER * predicted
-        log_ml_emulator = log_sum - np.log(CLOUD)
         efficiency = _efficiency((1 - TEMPER) * predicted, f_new - predicted)
-        previous = _cloud_summary(cloud, weights)
         z_all, f_all = np.vstack([z_all, z_new]), np.concatenate([f_all, f_new])
         emulator, coefficients = emulate()
         if efficiency > GOOD_EFFICIENCY:
             break
     smooth, k_hat = smooth_log_weights(log_ratio)
-    ratio = np.exp(log_ratio - np.max(log_ratio))
     log_jacobian = np.linalg.slogdet(mode.root)[1]
-    log_ml = log_ml_emulator + np.max(log_ratio) + np.log(ratio.mean()) + log_jacobian
-    error = ratio.std() / ratio.mean() / np.sqrt(len(ratio))
+    # the integral of the emulator that the last points were drawn from, times the mean of truth / emulator under it
+    base, _ = normalize((1 - TEMPER) * predicted)
+    ratio = np.exp(f_new - predicted)
+    log_ml = log_sum - np.log(CLOUD) + np.log(base @ ratio) + log_jacobian
+    error = np.sqrt(np.sum((base * (ratio - base @ ratio)) ** 2)) / (base @ ratio)
 
-    log_target = emulator.predict(coefficients, cloud) + rough
+    log_target = emulator.predict(coefficients, cloud) + known
     cloud_weights, _ = normalize(log_target - log_proposal)
     cloud_error = np.sqrt(np.sum(cloud_weights**2))
     keep = cloud_weights > 1e-12
@@ -162,15 +154,17 @@ def integrate_importance(
     offset[len(emulator.nodes)] -= float(logsumexp(log_target - log_proposal)) - np.log(CLOUD)
 
     def log_density_at(theta: np.ndarray) -> np.ndarray:
-        theta = np.atleast_2d(theta)
-        return emulator.predict(offset, mode.to_z(theta)) + posterior.rough_at(theta) - log_jacobian
+        z = mode.to_z(np.atleast_2d(theta))
+        return emulator.predict(offset, z) + known_at(z) - log_jacobian
 
     density = IntegratedDensity(
         mode.to_theta(cloud[keep]), cloud_weights[keep] / cloud_weights[keep].sum(), np.zeros((d, d)), log_density_at
     )
     mean, covariance = _cloud_summary(cloud, cloud_weights)
-    shift = np.max(np.abs(mean - previous[0]) / np.sqrt(np.diag(covariance)))
-    spread = np.max(np.abs(np.sqrt(np.diag(previous[1]) / np.diag(covariance)) - 1))
+    # what the truth at the last points changed in the emulator that they were drawn from
+    before, after = _cloud_summary(z_new, base), _cloud_summary(z_new, base * ratio / (base @ ratio))
+    shift = np.max(np.abs(after[0] - before[0]) / np.sqrt(np.diag(covariance)))
+    spread = np.max(np.abs(np.sqrt(np.diag(after[1]) / np.diag(before[1])) - 1))
     weights = calibrate_weights(z_new, np.exp(smooth), mean, covariance)
     messages = ()
     if efficiency < 0.3:
@@ -187,7 +181,7 @@ def integrate_importance(
         density=density,
         log_marginal_likelihood=float(log_ml),
         log_marginal_likelihood_error=float(np.hypot(error, cloud_error)),
-        outer_change=float(max(shift, spread) * np.sqrt(max(1 - efficiency, 0.0))),
+        outer_change=float(max(shift, spread)),
         k_hat=k_hat,
         messages=messages,
     )
@@ -211,11 +205,12 @@ def _scanned(posterior: ThetaPosterior, mode: ThetaMode, z: np.ndarray) -> tuple
     return np.array(kept[len(z) :]).reshape(-1, z.shape[1]), np.array(values)
 
 
-def _build_proposal(posterior, modes, lower, upper) -> Proposal:
+def _build_proposal(posterior, modes, profiles, lower, upper) -> Proposal:
     components, logs = [], []
     first = modes[0]
     for mode in modes:
-        down, up = split_scales(posterior, mode, lower, upper)
+        along = profiles if mode is first else axis_profiles(posterior, mode, lower, upper)
+        down, up = split_scales(along)
         # In the coordinates of the first mode; a further mode is described by its sd along those axes.
         if mode is first:
             component = SplitT(np.zeros(len(down)), down, up)
@@ -252,8 +247,17 @@ def _emulate(z: np.ndarray, f: np.ndarray, smooth: np.ndarray, d: int) -> tuple[
         near = np.argsort(-f)[: max((d + 1) * (d + 2) // 2 + 1, d + 2)]
     # Coincident points (a cloud point may be drawn twice) would make the system singular.
     points, index = np.unique(z[near], axis=0, return_index=True)
-    emulator = Emulator.at(points)
+    emulator = Emulator.at(points, degree=1)
     return emulator, emulator.coefficients(smooth[near][index])
+
+
+def _capped(weights: np.ndarray, m: int) -> np.ndarray:
+    """Weights of which none is drawn more than once among m: where an emulator extrapolates to a few absurd heights,
+    all of them are looked at in one round, and the rest of the points still go elsewhere."""
+    for _ in range(20):
+        weights = np.minimum(weights, 1.0 / m)
+        weights = weights / weights.sum()
+    return weights
 
 
 def _systematic(cloud: np.ndarray, weights: np.ndarray, m: int) -> np.ndarray:

@@ -18,6 +18,8 @@ from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
+POINTS_OF_THREE = 400
+"""A grid over three hyperparameters takes 150 to 300 points, and importance sampling half of that."""
 FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
 TROUGH = 70.0
@@ -64,7 +66,8 @@ def integrate_theta(
     mode : ThetaMode
     lower, upper : array (d,)
     method : str
-        "auto" is "grid" for at most two hyperparameters and "importance" above.
+        "auto" is "grid" for at most two hyperparameters, for three where POINTS_OF_THREE are affordable, and
+        "importance" above.
     max_points : int
         Bound on the number of design points.
     names : tuple of str, optional
@@ -82,7 +85,7 @@ def integrate_theta(
     if method == "eb":
         return _single(posterior, mode, "eb")
     if method == "auto":
-        method = "grid" if d <= 2 else "importance"
+        method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
     if method == "ccd":
         return integrate_ccd(posterior, mode, lower, upper)
     if method == "importance":

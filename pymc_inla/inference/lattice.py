@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-BRACKETS = 257
-"""Values of theta_j between which a quantile is bracketed"""
+BRACKETS, FINE_BRACKETS, FEW = 257, 1025, 50
+"""Values of theta_j between which a quantile is bracketed: for a few probabilities, and for many"""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,13 @@ class LatticeMarginal:
         return np.maximum(self._sum(self.density, theta, inside=True), 0.0) / abs(self.slope)
 
     def quantiles(self, probabilities) -> np.ndarray:
-        """Linear between brackets, then two steps of Newton's method."""
+        """Of a few probabilities to many digits; of many, as for draws, linear between 1025 values."""
         p = np.asarray(probabilities, dtype=float)
-        theta = np.linspace(self.low, self.high, BRACKETS)
+        theta = np.linspace(self.low, self.high, BRACKETS if len(p) <= FEW else FINE_BRACKETS)
         F = np.maximum.accumulate(self.cdf(theta))
         found = np.interp(p, F, theta)
+        if len(p) > FEW:
+            return found
         at = np.clip(np.searchsorted(F, p) - 1, 0, BRACKETS - 2)
         for _ in range(2):
             slope = self.pdf(found)

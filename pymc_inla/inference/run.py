@@ -169,6 +169,8 @@ def run_inference(
 
 def design_budget(d: int, size: int) -> int:
     """Largest number of design points of theta, by the number of hyperparameters and the size of the model."""
+    if d == 3 and size > 10_000:
+        return 150 if size <= 300_000 else 128
     for limit, small, large in ((30_000, 400, 768), (300_000, 150, 256)):
         if size <= limit:
             return small if d <= 5 else large

@@ -108,8 +108,11 @@ def test_joint_draws(d):
     # the ratios differ only by the interpolation error of log p(theta | y) and are constant otherwise
     assert np.ptp(draws.log_p - draws.log_q) < 0.2
     if d:
-        assert np.max(np.abs(draws.theta.mean(0) - 1)) < 0.02
-        assert np.max(np.abs(draws.theta.std(0) - 0.5)) < 0.02
+        # theta is spread evenly over its distribution: far closer than independent draws
+        assert np.max(np.abs(draws.theta.mean(0) - 1)) < 0.005
+        assert np.max(np.abs(draws.theta.std(0) - 0.5)) < 0.005
+        ranks = stats.norm.cdf(np.sort((draws.theta - 1) / 0.5, axis=0)) - (np.arange(4000)[:, None] + 0.5) / 4000
+        assert np.max(np.abs(ranks)) < 0.01
         standardized = (draws.x[:, 0] - draws.theta[:, 0]) / np.exp(0.5 * draws.theta[:, 0])
         # independent normals given theta: 4000 of them give 0.016 for the mean, 0.011 for the sd, taken 4-fold
         assert abs(standardized.mean()) < 0.064 and abs(standardized.std() - 1) < 0.045
@@ -123,11 +126,8 @@ def test_draws_where_the_inner_approximation_fails_move_to_another_center(d):
     posterior.inner = KnownDensity(lambda t: -np.inf if t[0] > limit else -0.5 * np.sum((t - 1) ** 2) / 0.25)
     draws = draw_joint(posterior, integral, 4000, np.random.SeedSequence(5), size=100)
     assert np.all(np.isfinite(draws.x)) and np.all(np.isfinite(draws.log_p))
-    if d == 1:  # theta comes from the integrated density, whatever becomes of x; the sd of its mean is 0.008
-        assert abs(draws.theta.mean() - 1) < 0.03
-    else:  # theta comes from the centers
-        assert draws.theta[:, 0].max() <= limit
-        assert len(np.unique(draws.theta, axis=0)) > 100
+    # theta comes from the integrated density, whatever becomes of x; the sd of its mean is 0.008
+    assert np.max(np.abs(draws.theta.mean(axis=0) - 1)) < 0.03
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from outer_models import KnownDensity
 from scipy.special import digamma, gammaln, polygamma
-from scipy.stats import gamma
+from scipy.stats import gamma, norm
 
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
 from pymc_inla.inference.ccd import fractional_factorial
@@ -170,12 +170,13 @@ def test_gaussian_in_two_dimensions_needs_few_points():
     assert len(result.nodes) < 60
 
 
-# with d = 10 the last tolerance is exceeded or not by the seed of the design: 0.029 to 0.046 over eight of them
-@pytest.mark.parametrize("d, tolerance, off", [(3, 0.04, 0.04), (5, 0.05, 0.04), (10, 0.12, 0.05)])
+# The noise of the cloud of 2^14 points grows with d: 0.006, 0.003 and 0.02 sd are reached in means and sds
+@pytest.mark.parametrize("d, tolerance, off", [(3, 0.01, 0.004), (5, 0.01, 0.004), (10, 0.03, 0.015)])
 def test_many_hyperparameters(d, tolerance, off):
     """Independent log gammas of shapes 1..d: skewness from -1.1 up."""
     a = 1.0 + np.arange(d)
-    _, result = integrate(lambda t: np.sum(a * t - a * np.exp(t)), d, max_points=400 if d <= 5 else 768)
+    budget = 400 if d <= 5 else 768
+    _, result = integrate(lambda t: np.sum(a * t - a * np.exp(t)), d, method="importance", max_points=budget)
     assert result.method == "importance"
     mean, sd = digamma(a) - np.log(a), np.sqrt(polygamma(1, a))
     marginal = theta_marginals(result.density)
@@ -187,8 +188,39 @@ def test_many_hyperparameters(d, tolerance, off):
         assert np.max(np.abs(probability - np.array(QUANTILES))) < off, truth
     log_integral = np.sum(gammaln(a) - a * np.log(a))
     assert abs(result.log_marginal_likelihood - log_integral) < 4 * result.log_marginal_likelihood_error
-    assert result.log_marginal_likelihood_error < 0.15
+    assert result.log_marginal_likelihood_error < 0.05
     assert result.k_hat < 0.7
+
+
+def funnel(t):
+    """The scale of two hyperparameters depends on the first, and they are correlated: no sum of profiles."""
+    scale = np.exp(0.3 * t[0])
+    return -0.5 * t[0] ** 2 - 0.5 * ((t[1] - 0.5 * t[0]) / scale) ** 2 - 0.5 * (t[2] / scale) ** 2 - 0.6 * t[0]
+
+
+# The grid reaches 0.011 sd, and 0.007 in the probabilities of quantiles. Emulators find funnels hardest: their wide end
+# holds a few points only, and the sd there is 5 % too small
+@pytest.mark.parametrize("method, tolerance, off", [("auto", 0.015, 0.01), ("importance", 0.06, 0.02)])
+def test_hyperparameters_that_interact(method, tolerance, off):
+    """The normalized density is N(0, 1) in the first; the second is a scale mixture of normals given the first."""
+    _, result = integrate(funnel, 3, method=method)
+    assert result.method == ("grid" if method == "auto" else "importance")
+    marginal = theta_marginals(result.density)
+    z, w = np.polynomial.hermite_e.hermegauss(60)
+    w = w / w.sum()
+    for j, (center, scale) in enumerate([(0 * z, None), (0.5 * z, np.exp(0.3 * z)), (0 * z, np.exp(0.3 * z))]):
+        if j == 0:
+            mean, sd, cdf = 0.0, 1.0, norm.cdf
+        else:
+            mean = w @ center
+            sd = np.sqrt(w @ (scale**2 + center**2) - mean**2)
+            cdf = lambda q, c=center, s=scale: norm.cdf((q[:, None] - c) / s) @ w  # noqa: E731
+        assert abs(marginal.mean[j] - mean) < tolerance * sd
+        assert abs(marginal.sd[j] / sd - 1) < tolerance
+        assert np.max(np.abs(cdf(marginal.quantiles[j]) - QUANTILES)) < off
+    assert np.max(np.abs(marginal.mean / marginal.sd)) < 2 * result.outer_change + 0.01
+    # p(t) = exp(funnel) / (2 pi)^(3/2) is normalized: the scales of t_1 and t_2 cancel exp(-0.6 t_0)
+    assert abs(result.log_marginal_likelihood - 1.5 * np.log(2 * np.pi)) < 0.02
 
 
 def test_two_separated_modes_in_three_dimensions():

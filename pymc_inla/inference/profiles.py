@@ -1,0 +1,88 @@
+"""The log density of theta as a sum of its profiles along the axes of z: the part of it that needs no other points.
+
+    f(z) ~ f(0) + sum_j [f(z_j e_j) - f(0)] + remainder
+
+The profiles are cubic Hermite interpolants of values and slopes. What they leave to be emulated from scattered points
+vanishes where the hyperparameters do not interact, however skewed each of them is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+
+from pymc_inla.inference.hyper_mode import ThetaMode
+from pymc_inla.inference.theta_posterior import ThetaPosterior
+
+DISTANCES = 1.5, 3.0, 6.0
+"""Points of a profile on each side, and then twice as far again, until the density has fallen by DEPTH."""
+DEPTH = 12.0
+FARTHEST = 50.0
+DIFFERENCE_STEP = 1e-4
+
+
+@dataclass(frozen=True)
+class Profile:
+    """f along one axis: values and outward slopes at increasing z, one of which is 0."""
+
+    z: np.ndarray
+    value: np.ndarray
+    slope: np.ndarray
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        """f - f(0) at z; linear, and never rising, beyond the ends."""
+        if len(self.z) == 1:
+            return np.zeros_like(z)
+        inside = np.clip(z, self.z[0], self.z[-1])
+        value = CubicHermiteSpline(self.z, self.value, self.slope)(inside)
+        slope = np.where(z > self.z[-1], min(self.slope[-1], 0.0), max(self.slope[0], 0.0))
+        return value + slope * (z - inside)
+
+    def scale(self, sign: float) -> float:
+        """z / sqrt(2 drop), the larger of those at the two nearest points on a side (Rue, Martino & Chopin 2009,
+        section 6.5)."""
+        near = [k for k in np.argsort(np.abs(self.z)) if sign * self.z[k] > 0][:2]
+        found = [abs(self.z[k]) / np.sqrt(2 * max(-self.value[k], 0.05)) for k in near]
+        return float(np.clip(max(found, default=1.0), 0.4, 4.0))
+
+
+def axis_profiles(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[Profile, ...]:
+    """Profiles of log p~(theta | y), without its part that is known everywhere, along all axes."""
+    return tuple(_profile(posterior, mode, axis, lower, upper) for axis in np.eye(len(mode.theta_star)))
+
+
+def _profile(posterior: ThetaPosterior, mode: ThetaMode, axis: np.ndarray, lower, upper) -> Profile:
+    def rough(z: float) -> float:
+        return float(posterior.rough_at(mode.to_theta(z * axis)[None])[0])
+
+    points = {0.0: (0.0, 0.0)}
+    for sign in (-1.0, 1.0):
+        distance, fallen = DISTANCES[0], 0.0
+        while distance <= FARTHEST and (distance <= DISTANCES[1] or fallen < DEPTH):
+            z = sign * distance
+            theta = mode.to_theta(z * axis)
+            if np.any(theta < lower) or np.any(theta > upper):
+                break
+            here = posterior(theta, gradient=True, keep=False)
+            if here.gradient is None or not np.isfinite(here.log_posterior):
+                break
+            fallen = mode.log_posterior - here.log_posterior
+            kinked = (rough(z + DIFFERENCE_STEP) - rough(z - DIFFERENCE_STEP)) / (2 * DIFFERENCE_STEP)
+            points[z] = rough(0.0) - rough(z) - fallen, float(axis @ (mode.root.T @ here.gradient)) - kinked
+            distance *= 2.0
+    z = np.array(sorted(points))
+    value, slope = np.array([points[k] for k in z]).T
+    return Profile(z, value, slope)
+
+
+def sum_of_profiles(profiles: tuple[Profile, ...], z: np.ndarray) -> np.ndarray:
+    """(m, d) to (m,)"""
+    return sum(profile(column) for profile, column in zip(profiles, z.T, strict=True))
+
+
+def split_scales(profiles: tuple[Profile, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(d,) scales below and above the mode"""
+    down, up = (np.array([profile.scale(sign) for profile in profiles]) for sign in (-1.0, 1.0))
+    return down, up
