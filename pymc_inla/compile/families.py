@@ -11,7 +11,12 @@ from scipy import special
 
 def softplus(eta):
     """log(1 + exp(eta)), in half the time of numpy.logaddexp"""
-    return np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
+    result = np.abs(eta)
+    np.negative(result, out=result)
+    np.exp(result, out=result)
+    np.log1p(result, out=result)
+    result += np.maximum(eta, 0.0)
+    return result
 
 
 class Poisson:
