@@ -24,7 +24,9 @@ from pymc_inla.lgm import LGMFunctions
 
 MAX_LEVERAGE = 1 - 1e-9
 """Leverage v W beyond which nothing but the own observation determines eta_i."""
-MATCH_STEPS, MATCH_NODES, TOLERANCE = 80, 15, 1e-4
+MATCH_STEPS, TOLERANCE = 80, 1e-4
+MATCH_NODES, MATCH_NODES_LARGE, LARGE = 15, 9, 50_000
+"""Nodes up to LARGE linear predictors and beyond, where log p(y_i | y_-i) is off by up to 0.002"""
 SKEWNESS_TOLERANCE = 1e-3
 OUTWEIGHED = 3.0
 """v_i / v from which on skewness is not matched: the posterior is that of the own observation, and the difference of
@@ -132,7 +134,7 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
     for the likelihood under the present cavity is removed from the posterior. Where the iteration does not settle with
     a third moment, it is done without one, and where it does not settle then, the start stays.
     """
-    nodes = Nodes.around(functions, theta, posterior, MATCH_NODES)
+    nodes = Nodes.around(functions, theta, posterior, MATCH_NODES if functions.n_eta <= LARGE else MATCH_NODES_LARGE)
     found, settled = _iterate(nodes, posterior, start, skewed=True)
     again = np.flatnonzero(~settled)
     if len(again) == 0:
@@ -186,6 +188,8 @@ def _step(nodes: Nodes, posterior: Moments, found: Cavities, skewed) -> tuple[Ca
         more = np.where(skewed, more / found.variance**1.5, 0.0)
     # half of the step: the third moment of a cavity acts on all three of the posterior
     skewness = skew_normal.bounded(found.skewness + 0.5 * np.where(np.isfinite(more), more, 0.0))
-    settled = np.abs(mean - found.mean) <= TOLERANCE * posterior.sd
+    settled = usable & (np.abs(mean - found.mean) <= TOLERANCE * posterior.sd)
     settled &= np.abs(skewness - found.skewness) <= SKEWNESS_TOLERANCE
+    # nothing to match: no other observation says anything, or nothing is uncertain
+    settled |= ~np.isfinite(found.variance) | (target <= 0)
     return Cavities(mean, variance, skewness), settled
