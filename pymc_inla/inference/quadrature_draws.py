@@ -25,7 +25,7 @@ from scipy.interpolate import CubicSpline
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
-from pymc_inla.linalg.block_kernels import add_rows
+from pymc_inla.linalg.node_kernels import add_rows
 
 REACH = 9
 """Posterior sd on both sides of the mean that nodes may reach: the tails of a logistic likelihood are exponential on

@@ -113,16 +113,18 @@ def choose_inner(
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
         reason = f"quadrature does not fit this model: {obstacle}"
         return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
+    quadrature = ThetaPosterior(inner, inner.bytes_per_point)
+    quadrature.center = posterior.center
     if strategy == "auto":
         how = f"quadrature with {inner.k} nodes"
-        change = compare(posterior, ThetaPosterior(inner), mode, lower, upper, how)
+        change = compare(posterior, quadrature, mode, lower, upper, how)
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
             return chosen, posterior, mode
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
-    inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
+    inner, posterior, mode, change, reason = refine_k(quadrature, mode, lower, upper, tolerance)
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
@@ -154,7 +156,7 @@ def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, l
     return inner_change(mode, lower, upper, correction, how)
 
 
-def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
+def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
     """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
 
     With too few nodes the mode is not worth a search: nodes are first refined around the mode that is known. What was
@@ -164,8 +166,7 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, to
     -------
     (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
     """
-    current = ThetaPosterior(inner, inner.bytes_per_point)
-    current.center, searched, change = posterior.center, False, None
+    inner, searched, change = current.inner, False, None
     while True:
         refined = inner.finer()
         finer, k = ThetaPosterior(refined, refined.bytes_per_point), refined.k

@@ -51,12 +51,3 @@ def add_information(ptr, index, value, W_rows, W_cols, W, H):
                 if r != c and row == column:
                     product *= 2.0
                 H[max(row, column), min(row, column)] += product
-
-
-@compiled
-def add_rows(block, values, out):
-    """out[k, block[i]] += values[k, i]; what belongs to a block beyond the last column of out is left out."""
-    for k in range(len(values)):
-        for i in range(len(block)):
-            if block[i] < out.shape[1]:
-                out[k, block[i]] += values[k, i]

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from pymc_inla.linalg.block_kernels import add_information, add_products, add_rows, multiply_blocks
+from pymc_inla.linalg.block_kernels import add_information, add_products, multiply_blocks
 from pymc_inla.linalg.cholesky import mirror_lower
 
 N, K = 9, 3
@@ -57,12 +57,3 @@ def test_information_with_pairs_of_predictors():
     assert np.all(np.triu(H, 1) == 0)
     mirror_lower(H)
     np.testing.assert_allclose(H, A.T.toarray() @ dense @ A.toarray(), rtol=1e-12, atol=1e-14)
-
-
-def test_rows_add_what_belongs_to_each_block():
-    rng = np.random.default_rng(4)
-    block = np.array([2, 0, 3, 2, 1, 0, 3])  # 3 is no block
-    values, out = rng.normal(size=(4, 7)), rng.normal(size=(4, 3))
-    expected = out + values @ (block[:, None] == np.arange(3))
-    add_rows(block, values, out)
-    np.testing.assert_allclose(out, expected, rtol=1e-14)
