@@ -59,7 +59,11 @@ class BinomialLogit:
         self.constant = special.gammaln(trials + 1) - special.gammaln(y + 1) - special.gammaln(trials - y + 1)
 
     def values(self, eta, theta):
-        return self.y * eta - self.trials * softplus(eta) + self.constant
+        value = softplus(eta)
+        value *= -self.trials
+        value += self.y * eta
+        value += self.constant
+        return value
 
     def cdf(self, eta, theta):
         # the regularized incomplete beta function takes float counts, and 1 where all trials succeeded
