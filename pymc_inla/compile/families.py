@@ -11,7 +11,12 @@ from scipy import special
 
 def softplus(eta):
     """log(1 + exp(eta)), in half the time of numpy.logaddexp"""
-    return np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
+    result = np.abs(eta)
+    np.negative(result, out=result)
+    np.exp(result, out=result)
+    np.log1p(result, out=result)
+    result += np.maximum(eta, 0.0)
+    return result
 
 
 class Poisson:
@@ -54,7 +59,11 @@ class BinomialLogit:
         self.constant = special.gammaln(trials + 1) - special.gammaln(y + 1) - special.gammaln(trials - y + 1)
 
     def values(self, eta, theta):
-        return self.y * eta - self.trials * softplus(eta) + self.constant
+        value = softplus(eta)
+        value *= -self.trials
+        value += self.y * eta
+        value += self.constant
+        return value
 
     def cdf(self, eta, theta):
         # the regularized incomplete beta function takes float counts, and 1 where all trials succeeded

@@ -14,7 +14,7 @@ normals with these moments. The likelihood itself comes back by quadrature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -24,11 +24,15 @@ from pymc_inla.lgm import LGMFunctions
 
 MAX_LEVERAGE = 1 - 1e-9
 """Leverage v W beyond which nothing but the own observation determines eta_i."""
-MATCH_STEPS, MATCH_NODES, TOLERANCE = 40, 15, 1e-3
-SKEWNESS_TOLERANCE = 0.01
+MATCH_STEPS, TOLERANCE = 80, 1e-4
+MATCH_NODES, MATCH_NODES_LARGE, LARGE = 15, 9, 50_000
+"""Nodes up to LARGE linear predictors and beyond, where log p(y_i | y_-i) is off by up to 0.002"""
+SKEWNESS_TOLERANCE = 1e-3
 OUTWEIGHED = 3.0
 """v_i / v from which on skewness is not matched: the posterior is that of the own observation, and the difference of
 two third moments, times the cube of this, would be mostly error."""
+AT_ONCE = 8192
+"""Linear predictors whose nodes are worked on together: what fits a cache"""
 LOWEST = -1e8
 """Floor of a log density, so that one impossible observation does not turn every sum into NaN."""
 
@@ -60,34 +64,67 @@ class Tilted:
     """Third central moment"""
 
 
-def tilt(functions: LGMFunctions, theta, cavities: Cavities, around: Moments, n_nodes: int) -> Tilted:
-    """Multiply the cavities by the likelihood.
+@dataclass(frozen=True)
+class Nodes:
+    """Gauss-Hermite nodes for every linear predictor, with the log-likelihood there."""
 
-    Parameters
-    ----------
-    around : Moments
-        Where the nodes lie: mean and sd of the posterior of eta.
-    n_nodes : int
-    """
-    z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
-    z = z[:, None]
-    eta = around.mean + around.sd * z
-    log_p = np.maximum(functions.log_likelihood_values(eta, theta), LOWEST)
+    z: np.ndarray
+    """(k, 1) of a standard normal"""
+    weights: np.ndarray
+    """(k, 1), sum to one"""
+    mean: np.ndarray
+    """(n_eta,)"""
+    sd: np.ndarray
+    """(n_eta,)"""
+    log_p: np.ndarray
+    """(k, n_eta)"""
+
+    @classmethod
+    def around(cls, functions: LGMFunctions, theta, posterior: Moments, k: int) -> Nodes:
+        """k nodes in the posterior with these moments, its skewness left out."""
+        z, w = np.polynomial.hermite_e.hermegauss(k)
+        log_p = np.empty((k, functions.n_eta))
+        for node, row in zip(z, log_p, strict=True):
+            value = functions.log_likelihood_values((posterior.mean + posterior.sd * node)[None], theta)
+            np.maximum(value[0], LOWEST, out=row)
+        return cls(z[:, None], (w / w.sum())[:, None], posterior.mean, posterior.sd, log_p)
+
+    def only(self, part) -> Nodes:
+        """For some of the linear predictors."""
+        return Nodes(self.z, self.weights, self.mean[part], self.sd[part], self.log_p[:, part])
+
+
+def tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
+    """Multiply the cavities by the likelihood."""
+    parts = [
+        _tilt(nodes.only(part), _only(cavities, part))
+        for part in (slice(start, start + AT_ONCE) for start in range(0, len(nodes.mean), AT_ONCE))
+    ]
+    return Tilted(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Tilted)))
+
+
+def _tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
+    z = nodes.z
+    eta = nodes.mean + nodes.sd * z
     flat = ~np.isfinite(cavities.variance)
-    spread = ~flat & (cavities.variance > 0) & (around.sd > 0)
+    spread = ~flat & (cavities.variance > 0) & (nodes.sd > 0)
     sd = np.sqrt(np.where(spread, cavities.variance, 1.0))
     log_cavity = skew_normal.log_pdf(eta, *skew_normal.parameters(cavities.mean, sd, cavities.skewness))
-    log_node = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - np.log(np.where(spread, around.sd, 1.0))
+    log_node = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - np.log(np.where(spread, nodes.sd, 1.0))
     # a flat cavity is a constant next to the posterior; one without spread leaves the predictor where it is
     log_ratio = np.where(spread, log_cavity - log_node, np.where(flat, 0.5 * z**2, 0.0))
-    log_mass = np.log(w / w.sum())[:, None] + log_ratio + log_p
+    log_mass = np.log(nodes.weights) + log_ratio + nodes.log_p
     top = log_mass.max(axis=0)
     mass = np.exp(log_mass - top)
     total = mass.sum(axis=0)
     mass /= total
     mean = np.sum(mass * eta, axis=0)
-    variance, third = (np.sum(mass * (eta - mean) ** power, axis=0) for power in (2, 3))
-    return Tilted(np.where(flat, -np.inf, np.log(total) + top), mean, variance, third)
+    deviation = eta - mean
+    mass *= deviation
+    mass *= deviation
+    variance = mass.sum(axis=0)
+    mass *= deviation
+    return Tilted(np.where(flat, -np.inf, np.log(total) + top), mean, variance, mass.sum(axis=0))
 
 
 def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -> Cavities:
@@ -97,39 +134,62 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
     for the likelihood under the present cavity is removed from the posterior. Where the iteration does not settle with
     a third moment, it is done without one, and where it does not settle then, the start stays.
     """
-    found, settled = _iterate(functions, theta, posterior, start, skewed=True)
-    if settled.all():
+    nodes = Nodes.around(functions, theta, posterior, MATCH_NODES if functions.n_eta <= LARGE else MATCH_NODES_LARGE)
+    found, settled = _iterate(nodes, posterior, start, skewed=True)
+    again = np.flatnonzero(~settled)
+    if len(again) == 0:
         return found
-    gaussian, settled_without = _iterate(functions, theta, posterior, start, skewed=False)
-    return _choose(settled, found, _choose(settled_without, gaussian, start))
+    without, settled = _iterate(nodes.only(again), _only(posterior, again), _only(start, again), skewed=False)
+    return _replace(found, again, _choose(settled, without, _only(start, again)))
+
+
+def _only(of, part):
+    """Cavities or moments of some of the linear predictors."""
+    return type(of)(*(getattr(of, f.name)[part] for f in fields(of)))
+
+
+def _replace(of: Cavities, part, new: Cavities) -> Cavities:
+    replaced = [getattr(of, f.name).copy() for f in fields(of)]
+    for values, f in zip(replaced, fields(of), strict=True):
+        values[part] = getattr(new, f.name)
+    return Cavities(*replaced)
 
 
 def _choose(condition, first: Cavities, second: Cavities) -> Cavities:
-    parts = ("mean", "variance", "skewness")
-    return Cavities(*(np.where(condition, getattr(first, part), getattr(second, part)) for part in parts))
+    return Cavities(*(np.where(condition, getattr(first, f.name), getattr(second, f.name)) for f in fields(first)))
 
 
-def _iterate(functions, theta, posterior: Moments, start: Cavities, *, skewed: bool) -> tuple[Cavities, np.ndarray]:
-    """(cavities, where they no longer move). Where a step leaves no positive variance, a cavity stays what it was."""
-    found, target = start, posterior.sd**2
-    shared = widening(start, target) < OUTWEIGHED
-    target_third = posterior.skewness * posterior.sd**3
-    settled = np.zeros(len(target), dtype=bool)
+def _iterate(nodes: Nodes, posterior: Moments, start: Cavities, *, skewed: bool) -> tuple[Cavities, np.ndarray]:
+    """(cavities, where they no longer move). Only those that still move are updated."""
+    found, moving = start, np.arange(len(posterior.mean))
+    shared = widening(start, posterior.sd**2) < OUTWEIGHED
     for _ in range(MATCH_STEPS):
-        tilted = tilt(functions, theta, found, posterior, MATCH_NODES)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            precision = 1 / target - 1 / tilted.variance + 1 / found.variance
-            shift = posterior.mean / target - tilted.mean / tilted.variance + found.mean / found.variance
-            usable = np.isfinite(precision) & (precision * target > 1 - MAX_LEVERAGE) & np.isfinite(shift)
-            mean = np.where(usable, shift / precision, found.mean)
-            variance = np.where(usable, 1 / precision, found.variance)
-            more = (target_third - tilted.third) * widening(found, target) ** 3 / found.variance**1.5
-        more = np.where(np.isfinite(more) & shared, more, 0.0) if skewed else np.zeros(len(target))
-        # half of the step: the third moment of a cavity acts on all three of the posterior
-        skewness = skew_normal.bounded(found.skewness + 0.5 * more)
-        settled = np.abs(mean - found.mean) <= TOLERANCE * posterior.sd
-        settled &= np.abs(skewness - found.skewness) <= SKEWNESS_TOLERANCE
-        found = Cavities(mean, variance, skewness)
-        if settled.all():
+        at = nodes.only(moving), _only(posterior, moving), _only(found, moving), shared[moving] & skewed
+        moved, settled = _step(*at)
+        found = _replace(found, moving, moved)
+        moving = moving[~settled]
+        if len(moving) == 0:
             break
-    return found, settled
+    still = np.ones(len(posterior.mean), dtype=bool)
+    still[moving] = False
+    return found, still
+
+
+def _step(nodes: Nodes, posterior: Moments, found: Cavities, skewed) -> tuple[Cavities, np.ndarray]:
+    """(cavities after a step, where it was small). Where it leaves no positive variance, a cavity stays what it was."""
+    target, tilted = posterior.sd**2, tilt(nodes, found)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = 1 / target - 1 / tilted.variance + 1 / found.variance
+        shift = posterior.mean / target - tilted.mean / tilted.variance + found.mean / found.variance
+        usable = np.isfinite(precision) & (precision * target > 1 - MAX_LEVERAGE) & np.isfinite(shift)
+        mean = np.where(usable, shift / precision, found.mean)
+        variance = np.where(usable, 1 / precision, found.variance)
+        more = (posterior.skewness * posterior.sd**3 - tilted.third) * widening(found, target) ** 3
+        more = np.where(skewed, more / found.variance**1.5, 0.0)
+    # half of the step: the third moment of a cavity acts on all three of the posterior
+    skewness = skew_normal.bounded(found.skewness + 0.5 * np.where(np.isfinite(more), more, 0.0))
+    settled = usable & (np.abs(mean - found.mean) <= TOLERANCE * posterior.sd)
+    settled &= np.abs(skewness - found.skewness) <= SKEWNESS_TOLERANCE
+    # nothing to match: no other observation says anything, or nothing is uncertain
+    settled |= ~np.isfinite(found.variance) | (target <= 0)
+    return Cavities(mean, variance, skewness), settled

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pymc_inla.inference import skew_normal
-from pymc_inla.inference.cavity import LOWEST, tilt
+from pymc_inla.inference.cavity import LOWEST, Nodes, tilt
 from pymc_inla.inference.inner import Cavities
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.theta_posterior import ThetaPosterior
@@ -117,7 +117,7 @@ def criteria_by_quadrature(
             value = eta.mean + eta.sd * skew_normal.moved(node, eta.skewness)
             found.add(np.maximum(functions.log_likelihood(value, theta).value, LOWEST), weight * share)
         cavities = point.cavities()
-        log_predictive.append(tilt(functions, theta, cavities, eta, n_nodes).log_predictive)
+        log_predictive.append(tilt(Nodes.around(functions, theta, eta, n_nodes), cavities).log_predictive)
         cdf.append(predictive_cdf(functions, theta, cavities, n_nodes))
     weights = np.array([weight for _, weight in design])
     has_cdf = functions.cdf is not None

@@ -20,6 +20,7 @@ from pymc_inla.inference.gauss_hermite import Rule
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.newton import clamp
 from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
+from pymc_inla.linalg import node_kernels as kernels
 from pymc_inla.linalg.block_kernels import add_information
 from pymc_inla.linalg.cholesky import mirror_lower
 from pymc_inla.linalg.finite import all_finite
@@ -29,6 +30,8 @@ LOCAL_TOLERANCE = 1e-14
 """On the Newton decrement of every block: nodes are centered within 1e-7 of a local sd, wherever the search started."""
 
 
+COMPILED = 20_000
+"""Linear predictors above which sums over blocks are compiled: one pass over the data each"""
 AT_ONCE = 200_000
 """Linear predictors times nodes evaluated in one call: few calls in small models, what fits a cache in large ones"""
 
@@ -44,6 +47,7 @@ class Conditional:
 
     def __init__(self, functions: LGMFunctions, blocks: LocalBlocks, theta: np.ndarray):
         self.functions, self.blocks, self.theta = functions, blocks, theta
+        self.compiled = functions.n_eta > COMPILED
         self.prior: Prior = functions.prior(theta)
         self.design: Design = functions.design(theta)
         self.a = blocks.local_design(self.design.A, functions.n_eta)
@@ -84,6 +88,8 @@ class Conditional:
 
     def predictor(self, z, u) -> np.ndarray:
         """eta = z + a'w, (n_eta,); u stands for the coordinates w in this file"""
+        if self.compiled:
+            return self.predictors(z, u[None])[0]
         of_row = np.vstack([u, np.zeros(self.blocks.b)])[self.blocks.row_block]
         return z + self.a[:, 0] * of_row[:, 0] if self.blocks.b == 1 else z + np.einsum("rc,rc->r", self.a, of_row)
 
@@ -94,6 +100,10 @@ class Conditional:
 
     def predictors(self, z, u) -> np.ndarray:
         """The same at many nodes, (k, G, b) to (k, n_eta)"""
+        if self.compiled:
+            eta = np.empty((len(u), len(z)))
+            kernels.spread_nodes(self.blocks.row_block, self.a, z, np.ascontiguousarray(u), eta)
+            return eta
         of_row = np.concatenate([u, np.zeros((len(u), 1, self.blocks.b))], axis=1)[:, self.blocks.row_block]
         return z + np.einsum("rc,krc->kr", self.a, of_row)
 
@@ -105,22 +115,34 @@ class Conditional:
     def heights(self, u, values) -> np.ndarray:
         """Log joint of each block at many nodes, (k, G), from the log-likelihoods (k, n_obs)"""
         quadratic = np.einsum("kgc,kgc->kg", u, self.b_L - 0.5 * np.einsum("gcd,kgd->kgc", self.Q_gg, u))
+        if self.compiled:
+            kernels.add_rows(self.blocks.obs_block, values, quadratic)
+            return quadratic
         return self.blocks.sum_blocks(self.blocks.obs_block, values) + quadratic
 
     def h(self, u, value) -> np.ndarray:
         """Log joint of each block, (G,)"""
+        if self.compiled:
+            return self.heights(u[None], value[None])[0]
         local = np.bincount(self.blocks.obs_block, value, self.blocks.G + 1)[:-1]
         return local + np.einsum("gc,gc->g", u, self.b_L - 0.5 * np.einsum("gcd,gd->gc", self.Q_gg, u))
 
     def slopes(self, likelihood_gradients) -> np.ndarray:
         """d_g on the pairs (g, s) at many nodes, (k, n_eta) to (k, n_m)"""
+        if self.compiled:
+            A, out = self.A_pairs, np.zeros((len(likelihood_gradients), self.blocks.n_m))
+            kernels.add_slopes(A.indptr, A.indices, A.data, likelihood_gradients, out)
+            return out
         return (self.A_pairs.T @ likelihood_gradients.T).T
 
     def local_gradient(self, u, gradient) -> np.ndarray:
         """dh/dw, (G, b)"""
-        B = self.blocks
+        B, from_prior = self.blocks, self.b_L - np.einsum("gcd,gd->gc", self.Q_gg, u)
+        if self.compiled:
+            kernels.add_local_gradient(B.row_block, self.a, gradient, from_prior)
+            return from_prior
         from_data = np.column_stack([B.sum_rows(self.a[:, c] * gradient) for c in range(B.b)])
-        return from_data + self.b_L - np.einsum("gcd,gd->gc", self.Q_gg, u)
+        return from_data + from_prior
 
     def local_curvature(self, W) -> np.ndarray:
         """Q_gg + a'Wa with W clamped to be nonnegative, (G, b, b)"""
@@ -128,6 +150,9 @@ class Conditional:
         W = clamp(W, f)
         n, rows, cols = f.n_eta, f.W_rows, f.W_cols
         H = self.Q_gg.copy()
+        if self.compiled:
+            kernels.add_curvature(B.W_block, rows, cols, W, self.a, H)
+            return H
         for c in range(B.b):
             for e in range(c, B.b):
                 entry = W * self.a[rows, c] * self.a[cols, e]
@@ -143,11 +168,22 @@ class Conditional:
         B, f, A = self.blocks, self.functions, self.A_S
         H = np.zeros((B.n_S, B.n_S))
         add_information(A.indptr, A.indices, A.data, f.W_rows, f.W_cols, W, H)
-        of_pair = p[:, B.m_block]
-        deviation = slopes - np.einsum("km,km->m", of_pair, slopes)
-        B.add_products(-of_pair * deviation, deviation, H)
+        if self.compiled:
+            kernels.subtract_covariances(B.m_ptr, B.m_shared, p, slopes, H)
+        else:
+            of_pair = p[:, B.m_block]
+            deviation = slopes - np.einsum("km,km->m", of_pair, slopes)
+            B.add_products(-of_pair * deviation, deviation, H)
         mirror_lower(H)
         return H
+
+    def weighted(self, block, weights, values) -> np.ndarray:
+        """sum_k weights_kg values_kr, g the block of r, for weights (k, G + 1)"""
+        if self.compiled:
+            out = np.zeros(values.shape[1])
+            kernels.add_weighted(block, np.ascontiguousarray(weights), values, out)
+            return out
+        return np.einsum("kr,kr->r", weights[:, block], values)
 
     def W_matrix(self, W) -> sparse.csr_array:
         """W as a symmetric matrix, (n_eta, n_eta)"""
@@ -217,6 +253,10 @@ class LocalIntegral:
     def derivative_of_mean(self):
         """dE[w]/dx_S = Cov(w, d) on the pairs (g, s), (n_m, b)"""
         g = self.conditional.blocks.m_block
+        if self.conditional.compiled:
+            out = np.empty((len(g), self.u.shape[2]))
+            kernels.covariances_with_slopes(self.conditional.blocks.m_ptr, self.p, self.u, self.d, out)
+            return out
         d = self.d - self.d_mean
         return np.einsum("km,kmc->mc", self.p[:, g] * d, self.u[:, g])
 
@@ -298,8 +338,8 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     # the node at the mode comes first and is the largest, so that nothing overflows
     nodes[0], weights[0, :-1], weights[0, -1] = mode.u, np.exp(rule.log_weights[0]), 1.0
     slopes[0] = c.slopes(mode.likelihood.gradient[None])[0]
-    of_row = weights[0][B.row_block]
-    gradient, W = of_row * mode.likelihood.gradient, B.to_W(of_row) * mode.likelihood.W
+    gradient = c.weighted(B.row_block, weights[:1], mode.likelihood.gradient[None])
+    W = c.weighted(B.W_block, weights[:1], mode.likelihood.W[None])
     for at in portions(1, K, c.functions.n_eta):
         u = mode.u + np.einsum("gcd,kd->kgc", mode.root, rule.t[at])
         likelihood = c.likelihoods(c.predictors(z, u))
@@ -311,13 +351,11 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
             weight[bad], u[bad] = 0.0, np.broadcast_to(mode.u, u.shape)[bad]
             likelihood = c.likelihoods(c.predictors(z, u))
         nodes[at], weights[at, :-1], slopes[at] = u, weight, c.slopes(likelihood.gradient)
-        of_row = weights[at][:, B.row_block]
-        gradient += np.einsum("kr,kr->r", of_row, likelihood.gradient)
-        W += np.einsum("kr,kr->r", B.to_W(of_row), likelihood.W)
+        gradient += c.weighted(B.row_block, weights[at], likelihood.gradient)
+        W += c.weighted(B.W_block, weights[at], likelihood.W)
     total = weights.sum(0)
     p = weights / total
-    of_row = total[B.row_block]
-    gradient, W = gradient / of_row, W / B.to_W(of_row)
+    gradient, W = gradient / total[B.row_block], W / total[B.W_block]
     Qx = c.Q_SS @ x_S
     outside = float(np.sum(mode.likelihood.value[B.obs_block == G]))
     value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + outside

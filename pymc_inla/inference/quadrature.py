@@ -76,11 +76,15 @@ class QuadraturePoint:
 
         return latent_moments(self)
 
-    def eta_moments(self) -> Moments:
-        """Moments of p~(eta_r | theta, y), each (n_eta,)."""
+    @cached_property
+    def _eta_moments(self) -> Moments:
         from pymc_inla.inference.quadrature_moments import predictor_moments
 
         return predictor_moments(self)
+
+    def eta_moments(self) -> Moments:
+        """Moments of p~(eta_r | theta, y), each (n_eta,)."""
+        return self._eta_moments
 
     predictor_marginals = eta_moments
 
@@ -134,7 +138,7 @@ class QuadratureInner:
         """Memory that one point holds, about."""
         f, B = self.functions, self.blocks
         nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.n_m)
-        likelihood = f.n_obs + 6 * f.n_eta + 3 * len(f.W_rows) + 4 * f.A_pattern.nnz
+        likelihood = f.n_obs + 9 * f.n_eta + 3 * len(f.W_rows) + 4 * f.A_pattern.nnz
         return 8.0 * (nodes + likelihood + 5 * B.n_S**2 + 4 * f.n_x)
 
     @property

@@ -25,17 +25,31 @@ from scipy.interpolate import CubicSpline
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
+from pymc_inla.linalg.node_kernels import add_rows
 
-REACH = 7
-"""Nodes from -7 to 7 posterior sd: the tails of a logistic likelihood are exponential on one side."""
-SPACINGS = 1.0, 0.5, 0.25
+REACH = 9
+"""Posterior sd on both sides of the mean that nodes may reach: the tails of a logistic likelihood are exponential on
+one side."""
+NEGLIGIBLE = 1e-8
+"""Share of a node in its sum, below which draws do without it, and without those beyond it"""
+SPACINGS = 1.0, 0.8, 0.65, 0.5, 0.25
 """Posterior sd between two nodes: the first that makes the sum over all blocks exact to `ENOUGH`. One is exact to 1e-8
 for a Gaussian; too wide where a likelihood changes over much less than a posterior sd (binary data, large sigma)."""
-ENOUGH = 2e-3
+ENOUGH = 0.01
+"""Sum of the absolute errors of log I_g over all blocks: bounds the relative error of an importance weight"""
+LEGENDRE_NODES = 0.5 + np.sqrt(0.15) * np.array([-1.0, 0.0, 1.0])
+LEGENDRE_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
+"""Gauss-Legendre on (0, 1): the mass between two nodes of a Gaussian one sd apart to 1e-5"""
 FINE = 8
-"""Subintervals between two nodes on which the spline is exponentiated"""
-BATCH = 1_000_000
-"""Numbers held at once for a batch of draws"""
+"""Subintervals of the interval that a draw falls into, in which the density is linear"""
+CUBIC = np.vander(np.arange(FINE + 1) / FINE, 4) @ np.linalg.inv(np.vander([0.0, *LEGENDRE_NODES[::2], 1.0], 4))
+"""(FINE + 1, 4) a cubic polynomial at the ends of the subintervals from its values at 0, the outer Legendre nodes, 1"""
+TRAPEZOIDS = 0.5 * (np.tri(FINE, FINE + 1) + np.tri(FINE, FINE + 1, 1)) - 0.5 * np.eye(FINE + 1)[0]
+"""(FINE, FINE + 1) integrals up to the ends of the subintervals, in units of their length"""
+LOWEST = -60.0
+"""Log density, relative to the highest node, below which it does not matter"""
+BATCH = 100_000
+"""Numbers held at once for a batch of draws: what fits a cache"""
 CANDIDATES = 40
 """Candidates per block of two or three"""
 WIDER = 1.15
@@ -44,12 +58,15 @@ WIDER = 1.15
 
 @dataclass(frozen=True)
 class Line:
-    """Equally spaced nodes, in posterior sd, and the finer grid on which densities are inverted."""
+    """Equally spaced nodes, in posterior sd, and what a cubic spline through them needs."""
 
     nodes: np.ndarray
-    grid: np.ndarray
-    spline: np.ndarray
-    """(grid, nodes) interpolation matrix"""
+    """(J,)"""
+    legendre: np.ndarray
+    """(3 (J - 1), J) spline at three Gauss-Legendre nodes in every interval"""
+
+    masses: np.ndarray
+    """(J - 1, 3 (J - 1)) integrals up to the ends of the intervals from these values, in units of the spacing"""
 
     @property
     def spacing(self) -> float:
@@ -57,10 +74,12 @@ class Line:
 
 
 @cache
-def line(spacing: float) -> Line:
-    n = round(REACH / spacing)
-    nodes, grid = spacing * np.arange(-n, n + 1), spacing / FINE * np.arange(-n * FINE, n * FINE + 1)
-    return Line(nodes, grid, CubicSpline(nodes, np.eye(len(nodes)), axis=0)(grid))
+def line(spacing: float, low: float = -REACH, high: float = REACH) -> Line:
+    """Nodes at the multiples of the spacing from low to high."""
+    nodes = spacing * np.arange(round(low / spacing), round(high / spacing) + 1)
+    at = nodes[:-1, None] + spacing * LEGENDRE_NODES
+    spline = CubicSpline(nodes, np.eye(len(nodes)), axis=0)
+    return Line(nodes, spline(at.ravel()), np.kron(np.tri(len(at)), LEGENDRE_WEIGHTS))
 
 
 def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
@@ -111,12 +130,9 @@ class ConditionalDraws:
         self.root = np.linalg.cholesky(np.einsum("kg,kgc,kgd->gcd", p, u, u))
         self.sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
         self.skewness = skew_normal.standardized(np.einsum("kg,kgc->gc", p, u**3), self.sd)
-        B, f = self.blocks, point.approximation.functions
+        B = self.blocks
         self.drift = self._of_pairs(integral.derivative_of_mean())
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
-        inside = np.flatnonzero(B.obs_block < B.G)
-        ones = np.ones(len(inside))
-        self.sum_observations = sparse.csr_array((ones, (B.obs_block[inside], inside)), shape=(B.G, f.n_obs))
         self.n_candidates, self.line = CANDIDATES, None
 
     def prepare_exact(self) -> None:
@@ -125,18 +141,23 @@ class ConditionalDraws:
             return
         x_S = self.integral.x_S[None]
         fine = line(SPACINGS[-1])
-        for _ in range(2):
-            _, weight = self._sum(x_S, fine)
+        for _ in range(3):
+            exact, weight = self._sum(x_S, fine)
             u = (self.mean[:, 0] + fine.nodes[:, None] * self.root[:, 0, 0])[:, None]
             mean = (weight * u).sum(0)
-            self.root[:, 0, 0] = np.sqrt((weight * (u - mean) ** 2).sum(0))[0]
-            self.mean = mean[0][:, None]
-        exact, _ = self._sum(x_S, fine)
+            sd = np.sqrt((weight * (u - mean) ** 2).sum(0))[0]
+            wrong = np.abs(sd - self.root[:, 0, 0]) > 0.1 * sd
+            self.mean, self.root[:, 0, 0] = mean[0][:, None], sd
+            if not wrong.any():
+                break
         for spacing in SPACINGS:
-            self.line = line(spacing)
-            self.n_candidates = len(self.line.nodes)
-            if np.sum(np.abs(self._sum(x_S, self.line)[0] - exact)) < ENOUGH:
-                return
+            nodes = line(spacing)
+            found, weight = self._sum(x_S, nodes)
+            if np.sum(np.abs(found - exact)) < ENOUGH:
+                break
+        used = nodes.nodes[np.max(weight, axis=(1, 2)) > NEGLIGIBLE]
+        self.line = line(spacing, used[0], used[-1])
+        self.n_candidates = len(self.line.nodes)
 
     def _sum(self, x_S, nodes: Line) -> tuple[np.ndarray, np.ndarray]:
         """log I_g at one x_S, (1, G), and the weights of the nodes, (nodes, 1, G)."""
@@ -157,7 +178,7 @@ class ConditionalDraws:
 
     def _times(self, matrices, x_S) -> np.ndarray:
         """(B, n_S) to (B, G, b)"""
-        return np.stack([(M @ x_S.T).T for M in matrices], axis=-1)
+        return np.ascontiguousarray(np.stack([(M @ x_S.T).T for M in matrices], axis=-1))
 
     def moved_mean(self, x_S) -> np.ndarray:
         """E[u | x_S] to first order, (B, G, b)"""
@@ -184,30 +205,36 @@ class ConditionalDraws:
     def _predictor_of_shared(self, x_S) -> np.ndarray:
         """eta without local latents, (B, n_eta)"""
         c = self.conditional
-        return c.design.offset + (c.A_S @ x_S.T).T
+        return np.ascontiguousarray(c.design.offset + (c.A_S @ x_S.T).T)
 
     def _heights(self, z, candidates) -> tuple[np.ndarray, np.ndarray]:
         """Log joint of the blocks at several u (j, B, G, b): (j, B, G) and the log-likelihoods (j, B, n_obs)."""
         c, B = self.conditional, self.blocks
+        candidates = np.ascontiguousarray(candidates)
         values = self._log_likelihood(z, candidates)
         j, m = values.shape[:2]
-        heights = (self.sum_observations @ values.reshape(j * m, -1).T).T.reshape(j, m, B.G)
         if B.b == 1:
             u = candidates[..., 0]
-            heights += u * (c.b_L[:, 0] - 0.5 * c.Q_gg[:, 0, 0] * u)
+            heights = u * (c.b_L[:, 0] - 0.5 * c.Q_gg[:, 0, 0] * u)
         else:
-            heights += np.einsum("jmgc,gc->jmg", candidates, c.b_L)
+            heights = np.einsum("jmgc,gc->jmg", candidates, c.b_L)
             heights -= 0.5 * np.einsum("jmgc,gcd,jmgd->jmg", candidates, c.Q_gg, candidates)
-        return np.where(np.isnan(heights), -np.inf, heights), values
+        add_rows(B.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
+        # the sum is NaN where a height is, and also where two are infinite
+        if np.isnan(np.sum(heights)):
+            heights[np.isnan(heights)] = -np.inf
+        return heights, values
 
     def _log_likelihood(self, z, u) -> np.ndarray:
         """(j, B, n_obs) at z (B, n_eta) and u (j, B, G, b)"""
         c, B = self.conditional, self.blocks
-        rows = np.flatnonzero(B.row_block < B.G)
-        block = B.row_block[rows]
-        eta = np.repeat(z[None], len(u), axis=0)
-        for k in range(B.b):
-            eta[:, :, rows] += c.a[rows, k] * u[:, :, block, k]
+        # a is zero in rows of no block
+        block = np.minimum(B.row_block, B.G - 1)
+        eta = np.take(u[..., 0], block, axis=-1, mode="clip")
+        eta *= c.a[:, 0]
+        for k in range(1, B.b):
+            eta += c.a[:, k] * u[..., block, k]
+        eta += z
         with np.errstate(all="ignore"):
             values = c.functions.log_likelihood_values(eta.reshape(-1, eta.shape[-1]), c.theta)
         return values.reshape(*eta.shape[:2], -1)
@@ -217,11 +244,11 @@ class ConditionalDraws:
         sd, nodes = self.root[:, 0, 0], self.line.nodes
         heights, _ = self._heights(z, center + nodes[:, None, None, None] * sd[:, None])
         top = heights.max(axis=0)
-        relative = np.maximum(heights - top, -60.0)
+        heights -= top
+        relative = np.maximum(heights, LOWEST, out=heights)
         log_I = top + np.log(np.sum(np.exp(relative), axis=0) * sd * self.line.spacing)
-        density = np.exp(self.line.spline @ relative.reshape(len(nodes), -1))
-        u = center[..., 0] + sd * _invert(self.line, density, rng.random(m * G)).reshape(m, G)
-        return u[..., None], log_I
+        at = _invert(self.line, relative.reshape(len(nodes), -1), rng.random(m * G)).reshape(m, G)
+        return (center[..., 0] + sd * at)[..., None], log_I
 
     def _by_resampling(self, rng, z, center):
         m, G, b = center.shape
@@ -244,25 +271,28 @@ class ConditionalDraws:
         return self.moved_mean(x_S) + self.sd * skew_normal.moved(step, self.skewness)
 
 
-def _invert(of: Line, density, uniform) -> np.ndarray:
-    """Inverse of the distribution function of piecewise linear densities on the grid, (G,). density (grid, G).
+def _invert(of: Line, log_density, uniform) -> np.ndarray:
+    """Inverse of the distribution functions of the exponentials of splines, (G,). log_density at the nodes (J, G).
 
-    The interval between two nodes is found first, then the cell of the grid in it: only one interval of each density is
-    summed up cell by cell.
+    The interval between two nodes is found first, by its mass; only in that interval is the density integrated further.
     """
-    G = density.shape[1]
-    columns, n_intervals = np.arange(G), len(of.nodes) - 1
-    # trapezoidal sums, in units of the step
-    intervals = density[:-1].reshape(n_intervals, FINE, G).sum(axis=1) + 0.5 * (density[FINE::FINE] - density[:-1:FINE])
-    cumulative = np.vstack([np.zeros(G), np.cumsum(intervals, axis=0)])
-    target = uniform * cumulative[-1]
-    interval = np.clip(np.sum(cumulative < target, axis=0) - 1, 0, n_intervals - 1)
-    rest = target - cumulative[interval, columns]
-    inside = density[FINE * interval + np.arange(FINE + 1)[:, None], columns]
-    cumulative = np.vstack([np.zeros(G), np.cumsum(0.5 * (inside[1:] + inside[:-1]), axis=0)])
-    cell = np.clip(np.sum(cumulative < rest, axis=0) - 1, 0, FINE - 1)
-    rest = rest - cumulative[cell, columns]
-    left, right = inside[cell, columns], inside[cell + 1, columns]
-    root = np.sqrt(np.maximum(left**2 + 2.0 * (right - left) * rest, 0.0))
-    share = np.clip(2.0 * rest / np.maximum(left + root, 1e-300), 0.0, 1.0)
-    return of.grid[FINE * interval + cell] + share * (of.grid[1] - of.grid[0])
+    inside = of.legendre @ log_density
+    columns = np.arange(len(uniform))
+    cumulative = of.masses @ np.exp(inside)
+    interval, share = _find(cumulative, uniform * cumulative[-1], columns)
+    first, last = log_density[interval, columns], log_density[interval + 1, columns]
+    known = np.stack([first, inside[3 * interval, columns], inside[3 * interval + 2, columns], last])
+    density = np.exp(CUBIC @ known)
+    cumulative = TRAPEZOIDS @ density
+    cell, share = _find(cumulative, share * cumulative[-1], columns)
+    left, right = density[cell, columns], density[cell + 1, columns]
+    root = np.sqrt(left**2 + (right - left) * (left + right) * share)
+    return of.nodes[interval] + of.spacing / FINE * (cell + share * (left + right) / (left + root))
+
+
+def _find(cumulative, target, columns) -> tuple[np.ndarray, np.ndarray]:
+    """The interval in which cumulative (n, G) passes target (G,), and the share of its mass up to there."""
+    interval = np.sum(cumulative[:-1] < target, axis=0)
+    after = cumulative[interval, columns]
+    before = np.where(interval > 0, cumulative[interval - 1, columns], 0.0)
+    return interval, np.clip((target - before) / (after - before), 0.0, 1.0)

@@ -16,7 +16,6 @@ from scipy import sparse
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Moments
-from pymc_inla.linalg.forms import bilinear_forms
 
 SKEWNESS_BUDGET = 3e6
 """Shared latents times predictors times nodes up to which the skewness of x_S is computed"""
@@ -54,21 +53,19 @@ def predictor_moments(point) -> Moments:
     a = np.where((row_block < B.G)[:, None], c.a, 0.0)
     mean = c.design.offset + c.A_S @ (point.integral.x_S + point.adjoint.v)
     mean = mean + np.einsum("rc,rc->r", a, local.mean[inside])
-    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a)
-    # how a row moves with x_S: directly, and through the conditional mean of its local latents
-    effect = c.A_S
+    # a row moves with x_S directly, by A_r, and through the conditional means of its local latents, by a_r'B_g
+    direct = -2.0 * point.adjoint.W_bar[:n]
+    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) + direct
     for e in range(B.b):
-        by_block = sparse.csr_array((local.B[:, e], (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
-        effect = effect + sparse.csr_array(by_block[inside].multiply(a[:, [e]]))
+        moved = B.multiply(point.S, local.B[:, e])
+        variance += 2.0 * a[:, e] * (c.A_pairs @ moved)
+        for d in range(B.b):
+            variance += a[:, e] * a[:, d] * np.bincount(B.m_block, local.B[:, d] * moved, B.G)[inside]
     third = np.zeros(n)
-    spread = None
     if B.b == 1:
-        third = a[:, 0] ** 3 * local.third(0)[inside]
-        spread = sparse.csr_array((local.T(0), (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
-    effect, every = sparse.csr_array(effect), np.arange(n)
-    variance = variance + bilinear_forms(effect, every, point.S, effect, every)
-    if spread is not None:
-        third = third + 3.0 * a[:, 0] ** 2 * bilinear_forms(effect, every, point.S, spread, inside)
+        a, spread = a[:, 0], B.multiply(point.S, local.T(0))
+        along = c.A_pairs @ spread + a * np.bincount(B.m_block, local.B[:, 0] * spread, B.G)[inside]
+        third = a**2 * (a * local.third(0)[inside] + 3.0 * along)
     sd = np.sqrt(np.maximum(variance, 0.0))
     return Moments(mean, sd, skew_normal.standardized(third, sd))
 

@@ -26,6 +26,7 @@ from pymc_inla.inference.strategy import (
 )
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
+from pymc_inla.linalg.heap import keep_temporaries
 from pymc_inla.status import Status
 
 
@@ -82,6 +83,7 @@ def run_inference(
     check_integration(integration, functions.n_theta)
     if n_draws < 1:
         raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
+    keep_temporaries()
     start = _checked_start(functions, theta_start)
     lower, upper = functions.theta_lower, functions.theta_upper
     clock = _Clock(progress)
@@ -177,6 +179,15 @@ def design_budget(d: int, size: int) -> int:
     return 80 if d <= 2 else 128
 
 
+def criteria_budget(n_obs: int) -> tuple[int, int]:
+    """Gauss-Hermite nodes of every linear predictor and design points of theta for the criteria: theta adds the less to
+    the uncertainty of the predictors, the more of them there are."""
+    for limit, n_nodes, max_points in ((50_000, 15, 60), (300_000, 5, 3)):
+        if n_obs <= limit:
+            return n_nodes, max_points
+    return 5, 1
+
+
 def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
     """Mixtures of the conditional moments of x at the design points."""
     # backwards: the points evaluated last are still kept
@@ -217,10 +228,8 @@ def _mix(moments, integral: ThetaIntegral) -> Marginals:
 def _criteria(functions: LGMFunctions, posterior: ThetaPosterior, integral: ThetaIntegral, draws) -> Criteria:
     if not one_predictor_each(functions):
         return criteria_by_draws(functions, draws.theta, draws.x, integral.highest)
-    large = functions.n_obs > 50_000
-    return criteria_by_quadrature(
-        functions, posterior, integral, n_nodes=5 if large else 15, max_points=3 if large else 60
-    )
+    n_nodes, max_points = criteria_budget(functions.n_obs)
+    return criteria_by_quadrature(functions, posterior, integral, n_nodes=n_nodes, max_points=max_points)
 
 
 def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, upper) -> InnerChange:

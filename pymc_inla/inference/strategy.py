@@ -26,6 +26,9 @@ TOLERANCE = 0.02
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
 """The same for models of more latents and predictors than this, where sd are small and passes over the data dear."""
 
+NEARBY = 2.0
+"""Distance in sd between two modes around which the same number of nodes is enough"""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -110,16 +113,18 @@ def choose_inner(
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
         reason = f"quadrature does not fit this model: {obstacle}"
         return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
+    quadrature = ThetaPosterior(inner, inner.bytes_per_point)
+    quadrature.center = posterior.center
     if strategy == "auto":
         how = f"quadrature with {inner.k} nodes"
-        change = compare(posterior, ThetaPosterior(inner), mode, lower, upper, how)
+        change = compare(posterior, quadrature, mode, lower, upper, how)
         if change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
             return chosen, posterior, mode
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
-    inner, posterior, mode, change, reason = refine_k(inner, posterior, mode, lower, upper, tolerance)
+    inner, posterior, mode, change, reason = refine_k(quadrature, mode, lower, upper, tolerance)
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
@@ -151,21 +156,22 @@ def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, l
     return inner_change(mode, lower, upper, correction, how)
 
 
-def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
+def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
     """Raise the number of nodes until theta stops moving, at the mode that these nodes give.
 
-    With too few nodes the mode is not worth a search: nodes are first refined around the mode that is known.
+    With too few nodes the mode is not worth a search: nodes are first refined around the mode that is known. What was
+    measured there still holds when the search ends nearby.
 
     Returns
     -------
     (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
     """
-    current = ThetaPosterior(inner, inner.bytes_per_point)
-    current.center, searched = posterior.center, False
+    inner, searched, change = current.inner, False, None
     while True:
         refined = inner.finer()
         finer, k = ThetaPosterior(refined, refined.bytes_per_point), refined.k
-        change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
+        if change is None:
+            change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
         stable = change.shift < tolerance and change.sd < tolerance
         if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
@@ -174,10 +180,13 @@ def refine_k(inner, posterior: ThetaPosterior, mode: ThetaMode, lower, upper, to
             reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
             return inner, current, mode, change, reason
         if stable or inner.k >= inner.max_k:
+            first = mode
             mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
+            if np.max(np.abs(first.to_z(mode.theta_star)), initial=0.0) > NEARBY:
+                change = None
             searched = True
             continue
-        inner, current, searched = refined, finer, False
+        inner, current, searched, change = refined, finer, False, None
 
 
 def one_predictor_each(functions: LGMFunctions) -> bool:

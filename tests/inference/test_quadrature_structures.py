@@ -8,6 +8,7 @@ import pytest
 from grouped_models import Binomial, Normal, Poisson, TwoPredictors, grouped
 from scipy import sparse, special, stats
 
+from pymc_inla.inference import local_posterior
 from pymc_inla.inference.gauss_hermite import gauss_hermite
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.local_posterior import Conditional, integrate_local
@@ -55,6 +56,23 @@ def test_gradient_in_theta(name):
     assert point.status is Status.CONVERGED
     # exact for the integral; the rule differs from it by up to 1e-5 for flat binary blocks at these k
     np.testing.assert_allclose(point.gradient, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_compiled_sums_agree(name, monkeypatch):
+    """Large models sum over blocks by compiled passes over the rows."""
+    functions, partition = MODELS[name]()
+    inner, theta = QuadratureInner(functions, partition, 5), np.linspace(0.1, 0.3, functions.n_theta)
+    plain = inner.evaluate(theta)
+    monkeypatch.setattr(local_posterior, "COMPILED", 0)
+    compiled = inner.evaluate(theta)
+    assert compiled.integral.conditional.compiled
+    # sums in another order
+    np.testing.assert_allclose(compiled.log_posterior, plain.log_posterior, rtol=1e-12)
+    np.testing.assert_allclose(compiled.gradient, plain.gradient, rtol=1e-8, atol=1e-9)
+    for found, expected in ((compiled.moments(), plain.moments()), (compiled.eta_moments(), plain.eta_moments())):
+        for part in ("mean", "sd", "skewness"):
+            np.testing.assert_allclose(getattr(found, part), getattr(expected, part), rtol=1e-8, atol=1e-9)
 
 
 def trapezoid_1d(log_density, center, width):

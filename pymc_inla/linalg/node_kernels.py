@@ -1,0 +1,112 @@
+"""Quadrature nodes of local blocks and the rows of eta that see them, one pass over the rows each.
+
+`block` (n,) says which of G blocks a row belongs to; G stands for none. Nodes are numbered k, components of a block c.
+"""
+
+import numba
+
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@compiled
+def spread_nodes(block, a, z, u, eta):
+    """eta_kr = z_r + sum_c a_rc u_kgc, g the block of r, for u (K, G, b)."""
+    K, G, b = u.shape
+    for k in range(K):
+        nodes = u[k]
+        for r in range(len(block)):
+            g = block[r]
+            total = z[r]
+            if g < G:
+                for c in range(b):
+                    total += a[r, c] * nodes[g, c]
+            eta[k, r] = total
+
+
+@compiled
+def add_rows(block, values, out):
+    """out_kg += sum of values_kr over the rows of g; what belongs to no block is left out."""
+    G = out.shape[1]
+    for k in range(len(values)):
+        for r in range(len(block)):
+            if block[r] < G:
+                out[k, block[r]] += values[k, r]
+
+
+@compiled
+def add_weighted(block, weights, values, out):
+    """out_r += sum_k weights_kg values_kr, for weights (K, G + 1)."""
+    for k in range(len(values)):
+        of_block = weights[k]
+        for r in range(len(block)):
+            out[r] += of_block[block[r]] * values[k, r]
+
+
+@compiled
+def add_slopes(ptr, index, value, gradient, out):
+    """out_km += sum_r A_rm gradient_kr for a sparse A (ptr, index, value)."""
+    for k in range(len(gradient)):
+        slopes = out[k]
+        for r in range(len(ptr) - 1):
+            for e in range(ptr[r], ptr[r + 1]):
+                slopes[index[e]] += value[e] * gradient[k, r]
+
+
+@compiled
+def add_curvature(block, rows, columns, W, a, H):
+    """H_gce += sum of W_n a_rc a_se over the entries n = (r, s) of W in g. An entry off the diagonal stands for both
+    triangles of W."""
+    G, b = H.shape[0], H.shape[1]
+    for n in range(len(W)):
+        g = block[n]
+        if g == G:
+            continue
+        r, s = rows[n], columns[n]
+        for c in range(b):
+            for e in range(b):
+                H[g, c, e] += W[n] * a[r, c] * a[s, e]
+                if r != s:
+                    H[g, c, e] += W[n] * a[s, c] * a[r, e]
+
+
+@compiled
+def add_local_gradient(block, a, gradient, out):
+    """out_gc += sum of a_rc gradient_r over the rows of g."""
+    G, b = out.shape
+    for r in range(len(block)):
+        if block[r] < G:
+            for c in range(b):
+                out[block[r], c] += a[r, c] * gradient[r]
+
+
+@compiled
+def subtract_covariances(ptr, index, p, d, H):
+    """Lower triangle of H[index_i, index_j] -= sum_g Cov(d_i, d_j) over the pairs i, j of the same block g, for nodes
+    with weights p (K, G + 1) and d (K, n_m)."""
+    K = len(d)
+    for g in range(len(ptr) - 1):
+        for i in range(ptr[g], ptr[g + 1]):
+            mean = 0.0
+            for k in range(K):
+                mean += p[k, g] * d[k, i]
+            for j in range(ptr[g], i + 1):
+                total = 0.0
+                for k in range(K):
+                    total += p[k, g] * (d[k, i] - mean) * d[k, j]
+                H[index[i], index[j]] -= total
+
+
+@compiled
+def covariances_with_slopes(ptr, p, u, d, out):
+    """out_mc = Cov(u_gc, d_m) for the pairs m of g, for nodes u (K, G, b) with weights p (K, G + 1) and d (K, n_m)."""
+    K, b = len(d), u.shape[2]
+    for g in range(len(ptr) - 1):
+        for m in range(ptr[g], ptr[g + 1]):
+            mean = 0.0
+            for k in range(K):
+                mean += p[k, g] * d[k, m]
+            for c in range(b):
+                total = 0.0
+                for k in range(K):
+                    total += p[k, g] * (d[k, m] - mean) * u[k, g, c]
+                out[m, c] = total
