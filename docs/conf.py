@@ -15,10 +15,10 @@ version = release = pymc_inla.__version__
 
 extensions = [
     "executed_pages",
+    "mathml",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
 ]
@@ -45,6 +45,7 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 add_module_names = False
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "pymc-inla"
 html_static_path = ["_static"]
