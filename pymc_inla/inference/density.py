@@ -85,10 +85,12 @@ def theta_quantiles(density: IntegratedDensity, probabilities=QUANTILES) -> np.n
 
 
 def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
-    """Density of theta_j on a grid that covers all but 1e-6 of the mass."""
+    """Density of theta_j on a grid that covers all but 1e-6 of the mass (1e-5 with several hyperparameters, where the
+    grid of all of them ends at a few 1e-6)."""
     values = density.theta[:, j]
-    low, high = weighted_quantiles(values, density.weights, (5e-7, 1 - 5e-7))
-    margin = 0.02 * (high - low)
+    tail = 5e-7 if density.d == 1 or density.lattice is None else 5e-6
+    low, high = theta_quantiles(density, (tail, 1 - tail))[j]
+    margin = 0.02 * (high - low) if density.lattice is None else 0.0
     grid = np.linspace(low - margin, high + margin, GRID_SIZE)
     if density.lattice is not None:
         f = density.lattice.marginals[j].pdf(grid)
