@@ -171,7 +171,9 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
         refined = inner.finer()
         k = refined.k
         if change is None:
-            change = compare(current, ThetaPosterior(refined.roughly()), mode, lower, upper, f"quadrature with {k} nodes")
+            change = compare(
+                current, ThetaPosterior(refined.roughly()), mode, lower, upper, f"quadrature with {k} nodes"
+            )
         stable = change.shift < tolerance and change.sd < tolerance
         if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
