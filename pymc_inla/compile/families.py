@@ -30,7 +30,13 @@ class Poisson:
         self.constant = y * np.log(exposure) - special.gammaln(y + 1)
 
     def values(self, eta, theta):
-        return self.y * eta - self._mean(eta) + self.constant
+        return self._value(eta, self._mean(eta))
+
+    def _value(self, eta, mean):
+        value = self.y * eta
+        value -= mean
+        value += self.constant
+        return value
 
     def _mean(self, eta):
         with np.errstate(over="ignore"):
@@ -42,11 +48,15 @@ class Poisson:
 
     def evaluate(self, eta, theta):
         mean = self._mean(eta)
-        return self.y * eta - mean + self.constant, self.y - mean, mean
+        return self._value(eta, mean), self.y - mean, mean
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
         mean = self._mean(eta)
-        return value_bar * (self.y - mean) + (W_bar - gradient_bar) * mean, np.zeros(len(theta))
+        through_value, through_mean = self.y - mean, W_bar - gradient_bar
+        through_value *= value_bar
+        through_mean *= mean
+        through_value += through_mean
+        return through_value, np.zeros(len(theta))
 
 
 class BinomialLogit:
@@ -55,7 +65,7 @@ class BinomialLogit:
     m, gaussian = 1, False
 
     def __init__(self, y, trials):
-        self.y, self.trials, self.n = y, trials, len(y)
+        self.y, self.trials, self.n = y, np.asarray(trials, dtype=float), len(y)
         self.constant = special.gammaln(trials + 1) - special.gammaln(y + 1) - special.gammaln(trials - y + 1)
 
     def values(self, eta, theta):

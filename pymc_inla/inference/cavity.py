@@ -31,8 +31,8 @@ SKEWNESS_TOLERANCE = 1e-3
 OUTWEIGHED = 3.0
 """v_i / v from which on skewness is not matched: the posterior is that of the own observation, and the difference of
 two third moments, times the cube of this, would be mostly error."""
-AT_ONCE = 8192
-"""Linear predictors whose nodes are worked on together: what fits a cache"""
+AT_ONCE, MATCHED_AT_ONCE = 8192, 32_768
+"""Linear predictors whose nodes are worked on together, once and in an iteration: what fits a cache"""
 LOWEST = -1e8
 """Floor of a log density, so that one impossible observation does not turn every sum into NaN."""
 
@@ -135,6 +135,12 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
     a third moment, it is done without one, and where it does not settle then, the start stays.
     """
     nodes = Nodes.around(functions, theta, posterior, MATCH_NODES if functions.n_eta <= LARGE else MATCH_NODES_LARGE)
+    parts = [slice(start, start + MATCHED_AT_ONCE) for start in range(0, functions.n_eta, MATCHED_AT_ONCE)]
+    found = [_match(nodes.only(part), _only(posterior, part), _only(start, part)) for part in parts]
+    return Cavities(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Cavities)))
+
+
+def _match(nodes: Nodes, posterior: Moments, start: Cavities) -> Cavities:
     found, settled = _iterate(nodes, posterior, start, skewed=True)
     again = np.flatnonzero(~settled)
     if len(again) == 0:

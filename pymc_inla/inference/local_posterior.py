@@ -129,10 +129,6 @@ class Conditional:
 
     def slopes(self, likelihood_gradients) -> np.ndarray:
         """d_g on the pairs (g, s) at many nodes, (k, n_eta) to (k, n_m)"""
-        if self.compiled:
-            A, out = self.A_pairs, np.zeros((len(likelihood_gradients), self.blocks.n_m))
-            kernels.add_slopes(A.indptr, A.indices, A.data, likelihood_gradients, out)
-            return out
         return (self.A_pairs.T @ likelihood_gradients.T).T
 
     def local_gradient(self, u, gradient) -> np.ndarray:

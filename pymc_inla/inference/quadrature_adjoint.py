@@ -97,10 +97,11 @@ class Adjoint:
         value_bars = np.column_stack([rho, outside * (np.arange(len(p)) == 0)])
         for at in portions(0, len(p), f.n_eta):
             u = self.integral.u[at]
-            of_row = p[at][:, B.row_block]
-            gradient_bar = of_row * ((c.A_pairs @ y[at].T).T if v is None else Av)
+            of_row = np.take(p[at], B.row_block, axis=1, mode="clip")
+            gradient_bar = np.ascontiguousarray((c.A_pairs @ y[at].T).T) if v is None else Av[None]
+            gradient_bar = of_row * gradient_bar
             W_bar = B.to_W(of_row) * self.W_bar if curvature else np.zeros((len(u), len(f.W_rows)))
-            bars = value_bars[at][:, B.obs_block], gradient_bar, W_bar
+            bars = np.take(value_bars[at], B.obs_block, axis=1, mode="clip"), gradient_bar, W_bar
             eta_bar, theta_bar = f.log_likelihood_vjp_many(c.predictors(self.z, u), c.theta, *bars)
             pulled.eta += eta_bar.sum(axis=0)
             if f.design_vjp is not None:

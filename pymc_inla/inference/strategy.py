@@ -169,9 +169,11 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
     inner, searched, change = current.inner, False, None
     while True:
         refined = inner.finer()
-        finer, k = ThetaPosterior(refined, refined.bytes_per_point), refined.k
+        k = refined.k
         if change is None:
-            change = compare(current, finer, mode, lower, upper, f"quadrature with {k} nodes")
+            change = compare(
+                current, ThetaPosterior(refined.roughly()), mode, lower, upper, f"quadrature with {k} nodes"
+            )
         stable = change.shift < tolerance and change.sd < tolerance
         if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
@@ -186,7 +188,9 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
                 change = None
             searched = True
             continue
-        inner, current, searched, change = refined, finer, False, None
+        center = current.center
+        inner, current, searched, change = refined, ThetaPosterior(refined, refined.bytes_per_point), False, None
+        current.center = center
 
 
 def one_predictor_each(functions: LGMFunctions) -> bool:

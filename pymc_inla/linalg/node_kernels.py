@@ -43,16 +43,6 @@ def add_weighted(block, weights, values, out):
 
 
 @compiled
-def add_slopes(ptr, index, value, gradient, out):
-    """out_km += sum_r A_rm gradient_kr for a sparse A (ptr, index, value)."""
-    for k in range(len(gradient)):
-        slopes = out[k]
-        for r in range(len(ptr) - 1):
-            for e in range(ptr[r], ptr[r + 1]):
-                slopes[index[e]] += value[e] * gradient[k, r]
-
-
-@compiled
 def add_curvature(block, rows, columns, W, a, H):
     """H_gce += sum of W_n a_rc a_se over the entries n = (r, s) of W in g. An entry off the diagonal stands for both
     triangles of W."""

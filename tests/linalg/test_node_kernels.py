@@ -1,7 +1,6 @@
 """Passes over the rows of local blocks against dense algebra."""
 
 import numpy as np
-from scipy import sparse
 
 from pymc_inla.linalg import node_kernels as kernels
 
@@ -32,13 +31,6 @@ def test_weighted_sums_over_nodes():
     weights, values, out = numbers(1, K, G + 1), numbers(2, K, n), numbers(3, n)
     expected = out + np.sum(weights[:, BLOCK] * values, axis=0)
     kernels.add_weighted(BLOCK, weights, values, out)
-    np.testing.assert_allclose(out, expected, rtol=1e-13)
-
-
-def test_slopes():
-    A, gradient, out = sparse.random_array((n, 7), density=0.4, format="csr", rng=1), numbers(2, K, n), numbers(3, K, 7)
-    expected = out + gradient @ A.toarray()
-    kernels.add_slopes(A.indptr, A.indices, A.data, gradient, out)
     np.testing.assert_allclose(out, expected, rtol=1e-13)
 
 
