@@ -80,7 +80,9 @@ def ranks(build, simulations, draws, seed=0):
     names = [name for name in truth.data_vars if name != "y"]
     collected = {name: [] for name in names}
     for k in range(simulations):
-        idata = pmi.fit(build(responses[k]), draws=draws, chains=1, random_seed=seed + k, progressbar=False)
+        idata = pmi.fit(
+            build(responses[k]), draws=draws, chains=1, random_seed=seed + k, criteria=False, progressbar=False
+        )
         for name in names:
             sampled = idata.posterior[name].values[0].reshape(draws, -1)
             collected[name].append((sampled < truth[name].values[k].ravel()).sum(axis=0))
