@@ -533,6 +533,9 @@ REFERENCE = {
     "icar": (icar, ["a", "s", "u"]),
     "matrix_data": (matrix_data, ["a", "beta", "s", "u"]),
     "bambi_model": (bambi_model, ["Intercept", "x", "1|g_sigma", "x|g_sigma", "1|g", "x|g"]),
+    "ordered": (ordered, None),
+    "categorical": (categorical, None),
+    "bivariate": (bivariate, None),
     "missing_response": (missing_response, ["a", "b", "s", "noise", "u", "y_unobserved"]),
     **{
         f"likelihood_{name}": (lambda name=name: likelihood(name), None)  # None: every free variable

@@ -24,7 +24,6 @@ BUILDERS = {name: build for name, (build, _) in zoo.REFERENCE.items() if name no
     for f in (zoo.seeds_tau, zoo.seeds_mean, zoo.seeds_noncentered, zoo.mvnormal_tau, zoo.mvnormal_chol)
     + (zoo.correlated_slopes_noncentered, zoo.matmul_data)
     + (zoo.gamma_of_mean_and_sd, zoo.beta_of_mean_and_sd, zoo.ordered_probit)
-    + (zoo.ordered, zoo.categorical, zoo.bivariate)
     + (zoo.categorical_by_logits, zoo.multinomial, zoo.outer_product)
 }
 
