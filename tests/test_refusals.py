@@ -55,10 +55,19 @@ def test_discrete_free_variable():
 
 
 def test_likelihood_that_couples_observations():
+    """Thirty observations under one covariance matrix."""
+    distance = np.abs(np.subtract.outer(np.arange(30), np.arange(30)))
+    with pm.Model() as model:
+        a, b, r = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1), pm.Uniform("r", 0, 1)
+        pm.MvNormal("y", a + b * X, cov=r**distance, observed=Y)
+    refused(model, "y", "couples")
+
+
+def test_more_classes_than_an_observation_may_have_predictors():
     with pm.Model() as model:
         u = pm.Normal("u", 0, 1, shape=5)
         pm.Multinomial("y", 100, p=pm.math.softmax(u), observed=[20, 30, 10, 15, 25])
-    refused(model, "y", "couples")
+    refused(model, "y", "linear predictors", "Poisson")
 
 
 def test_group_effects_that_are_not_gaussian():

@@ -354,6 +354,115 @@ LIKELIHOODS = [
 ]
 
 
+# --- likelihoods of several probabilities or responses per observation -----------------------------------------------
+
+
+def gamma_of_mean_and_sd():
+    """The standard deviation is a multiple of the mean."""
+    rng, g, x, eta, _ = _groups(51)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 5), pm.Normal("b", 0, 5)
+        s, shape = pm.HalfNormal("s", 1), pm.Exponential("shape", 0.3)
+        u = pm.Normal("u", 0, s, shape=20)
+        mu = pm.math.exp(a + b * x + u[g])
+        pm.Gamma("y", mu=mu, sigma=mu / pm.math.sqrt(shape), observed=rng.gamma(3.0, np.exp(eta) / 3.0))
+    return model
+
+
+def beta_of_mean_and_sd():
+    rng, g, x, eta, _ = _groups(52)
+    m = 1 / (1 + np.exp(-eta))
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 5), pm.Normal("b", 0, 5)
+        s, k = pm.HalfNormal("s", 1), pm.Beta("k", 2, 2)
+        u = pm.Normal("u", 0, s, shape=20)
+        mu = pm.math.sigmoid(a + b * x + u[g])
+        y = np.clip(rng.beta(m * 8, (1 - m) * 8), 1e-4, 1 - 1e-4)
+        pm.Beta("y", mu=mu, sigma=k * pm.math.sqrt(mu * (1 - mu)), observed=y)
+    return model
+
+
+def ordered(link="logit"):
+    """Four ordered classes, cutpoints unknown."""
+    rng, g, x, eta, _ = _groups(53)
+    y = np.digitize(eta - 0.5 + rng.logistic(size=200), [-1.0, 0.5, 1.5])
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 3)
+        s = pm.HalfNormal("s", 1)
+        u = pm.Normal("u", 0, s, shape=20)
+        cut = pm.Normal(
+            "cut", [-1, 0, 1], 2, shape=3, transform=pm.distributions.transforms.ordered, initval=[-1, 0, 1]
+        )
+        if link == "logit":
+            pm.OrderedLogistic("y", eta=b * x + u[g], cutpoints=cut, observed=y)
+        else:
+            pm.OrderedProbit("y", eta=b * x + u[g], cutpoints=cut, observed=y)
+    return model
+
+
+def ordered_probit():
+    return ordered("probit")
+
+
+def categorical():
+    """Three classes, the first of them the reference."""
+    rng, g, x, eta, _ = _groups(54)
+    second = 0.4 - 0.5 * x
+    p = np.exp(np.column_stack([np.zeros(200), eta - 0.5, second]))
+    y = np.array([rng.choice(3, p=row / row.sum()) for row in p])
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 2, shape=2), pm.Normal("b", 0, 2, shape=2)
+        s = pm.HalfNormal("s", 1)
+        u = pm.Normal("u", 0, s, shape=20)
+        others = a + b * x[:, None] + pt.stack([u[g], pt.zeros(200)], axis=1)
+        eta = pt.concatenate([pt.zeros((200, 1)), others], axis=1)
+        pm.Categorical("y", p=pm.math.softmax(eta, axis=1), observed=y)
+    return model
+
+
+def categorical_by_logits():
+    rng, _, x, _, _ = _groups(55)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 2, shape=3), pm.Normal("b", 0, 2, shape=3)
+        pm.Categorical("y", logit_p=a + b * x[:, None], observed=rng.integers(0, 3, 200))
+    return model
+
+
+def multinomial():
+    rng, g, x, _, _ = _groups(56)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 2, shape=3), pm.Normal("b", 0, 2, shape=3)
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=(20, 3))
+        p = pm.math.softmax(a + b * x[:, None] + u[g], axis=1)
+        pm.Multinomial("y", n=20, p=p, observed=rng.multinomial(20, [0.2, 0.3, 0.5], 200))
+    return model
+
+
+def bivariate():
+    """Two responses per observation with correlated noise."""
+    rng, g, x, eta, _ = _groups(57)
+    noise = rng.multivariate_normal([0, 0], [[0.5, 0.3], [0.3, 0.8]], 200)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 2, shape=2), pm.Normal("b", 0, 2, shape=2)
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2, sd_dist=pm.Exponential.dist(1))
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=20)
+        mu = a + b * x[:, None] + u[g][:, None]
+        pm.MvNormal("y", mu=mu, chol=chol, observed=noise + eta[:, None])
+    return model
+
+
+def outer_product():
+    """Rates as an outer product, as in a model of piecewise constant hazards."""
+    rng, _, x, _, _ = _groups(58)
+    interval = np.arange(200) % 4
+    with pm.Model() as model:
+        hazard = pm.Gamma("hazard", 2, 2, shape=4)
+        b = pm.Normal("b", 0, 1)
+        rate = pt.outer(pm.math.exp(b * x), hazard)[np.arange(200), interval]
+        pm.Poisson("y", rate, observed=rng.poisson(1.0, 200))
+    return model
+
+
 # --- fixed effects and data ------------------------------------------------------------------------------------------
 
 
@@ -424,6 +533,9 @@ REFERENCE = {
     "icar": (icar, ["a", "s", "u"]),
     "matrix_data": (matrix_data, ["a", "beta", "s", "u"]),
     "bambi_model": (bambi_model, ["Intercept", "x", "1|g_sigma", "x|g_sigma", "1|g", "x|g"]),
+    "ordered": (ordered, None),
+    "categorical": (categorical, None),
+    "bivariate": (bivariate, None),
     "missing_response": (missing_response, ["a", "b", "s", "noise", "u", "y_unobserved"]),
     **{
         f"likelihood_{name}": (lambda name=name: likelihood(name), None)  # None: every free variable

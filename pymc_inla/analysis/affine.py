@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import toposort
 from pytensor.raise_op import CheckAndRaise
@@ -103,6 +103,11 @@ def value_inputs(node: Apply) -> list[Variable]:
     return list(node.inputs)
 
 
+def is_move(node: Apply) -> bool:
+    """Whether the output holds elements of the first input and nothing else."""
+    return isinstance(node.op, _FIRST_INPUT) and not isinstance(node.op, AllocDiag)
+
+
 def _is_product(op: Op) -> bool:
     core = op.core_op if isinstance(op, Blockwise) else op
     name = type(core).__name__
@@ -119,14 +124,39 @@ def _is_product(op: Op) -> bool:
     }
 
 
-def _is_positive(variable: Variable) -> bool:
-    """Whether a variable is positive by construction, so that its powers are monotone (exp(eta)^2)."""
+def _keeps_sign(variable: Variable, labels: Labels) -> bool:
+    """Whether a variable has one sign at every value of the latents, by construction, so that its powers are monotone:
+    exp(eta)^2, (exp(eta) / sigma)^2, (1 - sigmoid(eta))^(1/2)."""
     node = variable.owner
+    if labels.of(variable) is Label.INDEPENDENT:
+        return True
     if node is None:
         return False
-    if isinstance(node.op, DimShuffle):
-        return _is_positive(node.inputs[0])
-    return isinstance(node.op, Elemwise) and type(node.op.scalar_op).__name__ in _POSITIVE
+    if isinstance(node.op, _FIRST_INPUT):
+        return _keeps_sign(node.inputs[0], labels)
+    if not isinstance(node.op, Elemwise):
+        return False
+    name = type(node.op.scalar_op).__name__
+    if name in {"Mul", "TrueDiv", "Sqrt", "Sqr", "Abs", "Pow", "Neg", "Reciprocal", "Identity", "Cast"}:
+        return all(_keeps_sign(v, labels) for v in node.inputs)
+    if name == "Sub":
+        left, right = node.inputs
+        return _at_least_one(left) and _scalar_name(right) == "Sigmoid"
+    return name in _POSITIVE
+
+
+def _scalar_name(variable: Variable) -> str | None:
+    """Name of the elementwise operation that makes a variable, below changes of its dimensions."""
+    node = variable.owner
+    while node is not None and isinstance(node.op, DimShuffle):
+        node = node.inputs[0].owner
+    return type(node.op.scalar_op).__name__ if node is not None and isinstance(node.op, Elemwise) else None
+
+
+def _at_least_one(variable: Variable) -> bool:
+    while variable.owner is not None and isinstance(variable.owner.op, DimShuffle | Alloc):
+        variable = variable.owner.inputs[0]
+    return isinstance(variable, Constant) and bool((variable.data >= 1).all())
 
 
 def _label_node(node: Apply, labels: Labels) -> Label:
@@ -155,7 +185,7 @@ def _label_node(node: Apply, labels: Labels) -> Label:
         if name == "Switch" and labels.of(node.inputs[0]) is Label.INDEPENDENT:
             return worst
         bends = name in _NOT_MONOTONE or (name == "Pow" and labels.of(node.inputs[0]) is not Label.INDEPENDENT)
-        if bends and not _is_positive(node.inputs[0]):
+        if bends and not _keeps_sign(node.inputs[0], labels):
             labels.bent.append(node)
         return Label.NONLINEAR
     if isinstance(core, (*_FIRST_INPUT, *_FIRST_TWO_INPUTS, Join, MakeVector, Sum, Split)):
@@ -189,4 +219,7 @@ def label_graph(outputs: Iterable[Variable], latents: Iterable[Variable]) -> Lab
             for output in node.outputs:
                 labels.label[output] = label
                 labels.latents[output] = found
+    tails = {labels.depends_on(v) for v in labels.label if _scalar_name(v) == "Erfcx"}
+    # the logarithm of a normal tail is monotone, though it is written as log(erfcx(z)) - z^2
+    labels.bent = [node for node in labels.bent if labels.depends_on(node.outputs[0]) not in tails]
     return labels

@@ -18,7 +18,7 @@ from pytensor.graph.traversal import ancestors, applys_between, toposort
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.op import RandomVariable
 
-from pymc_inla.analysis.affine import Label, label_graph, value_inputs
+from pymc_inla.analysis.affine import Label, is_move, label_graph, value_inputs
 from pymc_inla.analysis.latent_priors import has_gaussian_density
 from pymc_inla.analysis.shapes import static_shape
 from pymc_inla.errors import UnsupportedModelError
@@ -152,7 +152,7 @@ def _response_conflicts(roles, rv, observed, labels):
         for parameter in node.inputs:
             if labels.of(parameter) is Label.INDEPENDENT:
                 continue
-            cuts = find_cuts([parameter], labels)
+            cuts = find_cuts([parameter], labels, _n_elements(observed))
             if len(cuts) > 1:
                 inner = min(cuts, key=lambda c: _size(labels.depends_on(c)))
                 return labels.depends_on(inner)
@@ -178,15 +178,43 @@ def _above_distribution(node, observed) -> bool:
     return node.outputs[0] in above
 
 
-def find_cuts(outputs, labels) -> list:
-    """Last affine variables on the way to the outputs."""
+def find_cuts(outputs, labels, n_obs: int) -> list:
+    """Last affine variables on the way to the outputs.
+
+    Several that are made of one affine variable (its elements, or the variable less the cutpoints of ordered classes)
+    are replaced by that variable, and one with more elements than there are observations by what it is expanded from.
+    """
     cuts = [v for v in outputs if labels.of(v) is Label.AFFINE]
     for node in toposort(list(outputs)):
         if any(labels.of(o) is Label.NONLINEAR for o in node.outputs):
             for v in value_inputs(node):
                 if labels.of(v) is Label.AFFINE and v not in cuts:
                     cuts.append(v)
-    return [c for c in cuts if not _elementwise_in(c, [other for other in cuts if other is not c], labels)]
+    cuts = [c for c in cuts if not _elementwise_in(c, [other for other in cuts if other is not c], labels)]
+    sources = [_sources(c, labels) for c in cuts]
+    if len(cuts) > 1:
+        shared = next((v for v in sources[0] if all(v in other for other in sources)), None)
+        if shared is None:
+            return cuts
+        cuts, sources = [shared], [_sources(shared, labels)]
+    if len(cuts) == 1 and _n_elements(cuts[0]) > n_obs:
+        cuts = [next((v for v in sources[0] if _n_elements(v) == n_obs), cuts[0])]
+    return cuts
+
+
+def _n_elements(variable) -> int:
+    return int(np.prod(static_shape(variable), dtype=int))
+
+
+def _sources(cut, labels) -> list:
+    """A cut and the affine variables above it of which it is a function, elementwise or by picking elements."""
+    found = [cut]
+    while (node := found[-1].owner) is not None:
+        dependent = [v for v in value_inputs(node) if labels.of(v) is not Label.INDEPENDENT]
+        if len(dependent) != 1 or not (isinstance(node.op, Elemwise) or is_move(node)):
+            break
+        found.append(dependent[0])
+    return found
 
 
 def _elementwise_in(cut, others, labels) -> bool:

@@ -4,8 +4,10 @@ import numpy as np
 import pytensor.tensor as pt
 from pymc.logprob.basic import logp
 from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import applys_between
 from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.random.op import RandomVariable
+from pytensor.tensor.shape import Shape, Shape_i
 
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import find_cuts
@@ -21,24 +23,39 @@ def likelihood_term(roles, frozen, rv, symbols):
     labels = label_graph([observed], symbols)
     if labels.of(observed) is Label.INDEPENDENT:
         return None, logp(observed, value).sum()
-    cuts = find_cuts([observed], labels)
+    cuts = find_cuts([observed], labels, int(np.prod(static_shape(observed), dtype=int)))
     stand_ins = {c.type(name=f"cut{k}"): c for k, c in enumerate(cuts)}
     (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
     density = logp(cut, value)
-    shape = static_shape(value)
+    shape = static_shape(density)
     data = np.asarray(value.data) if hasattr(value, "data") else None
-    term = pull_back(rv.name, density, stand_ins, shape)
+    term = pull_back(rv.name, density, stand_ins)
     term = LikelihoodTerm(
         rv.name, shape, *term, distribution=distribution_of(cut, stand_ins, term, shape), observed=data
     )
     return term, None
 
 
-def pull_back(name, density, stand_ins, shape):
+def pull_back(name, density, stand_ins):
+    """(placeholders, predictors, log density of every observation) of one term."""
     pullback = Pullback(stand_ins, name)
     n = int(np.prod(static_shape(density), dtype=int))
-    logp_vector = pullback.pull(density, np.arange(n))
+    logp_vector = pullback.pull(with_known_shapes(density, stand_ins), np.arange(n))
     return tuple(pullback.placeholders), tuple(pullback.eta), pt.broadcast_to(logp_vector, (n,))
+
+
+def with_known_shapes(density, stand_ins):
+    """The same graph with numbers in place of the shapes of everything that depends on a predictor."""
+    known = {}
+    for node in applys_between(list(stand_ins), [density]):
+        if isinstance(node.op, Shape):
+            known[node.outputs[0]] = pt.constant(np.array(static_shape(node.inputs[0]), dtype="int64"))
+        elif isinstance(node.op, Shape_i):
+            known[node.outputs[0]] = pt.constant(np.int64(static_shape(node.inputs[0])[node.op.i]))
+    if not known:
+        return density
+    (density,) = clone_replace([density], known, rebuild_strict=False)
+    return density
 
 
 def distribution_of(cut, stand_ins, pulled, shape):
@@ -61,7 +78,6 @@ def distribution_of(cut, stand_ins, pulled, shape):
 
 
 def _same_placeholder(variable, index, stand_ins, pulled):
-
     placeholders = pulled[0]
     k = list(stand_ins).index(variable)
     if len(placeholders) != len(stand_ins):
@@ -74,7 +90,7 @@ def potential_term(name, value, labels):
         if type(value.owner.op.scalar_op).__name__ != "Add":
             break
         value = value.owner.inputs[0]
-    cuts = find_cuts([value], labels)
+    cuts = find_cuts([value], labels, int(np.prod(static_shape(value), dtype=int)))
     stand_ins = {c.type(name=f"cut{k}"): c for k, c in enumerate(cuts)}
     (cut,) = clone_replace([value], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
-    return LikelihoodTerm(name, static_shape(value), *pull_back(name, cut, stand_ins, None))
+    return LikelihoodTerm(name, static_shape(value), *pull_back(name, cut, stand_ins))

@@ -7,6 +7,7 @@ construction; an operation that mixes elements (a sum, a matrix product) on the 
 observations.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +17,19 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.linalg.solvers.triangular import SolveTriangular
+from pytensor.tensor.math import Dot
 from pytensor.tensor.reshape import JoinDims, SplitDims
 from pytensor.tensor.shape import Reshape, SpecifyShape
-from pytensor.tensor.special import LogSumExp
+from pytensor.tensor.special import LogSoftmax, LogSumExp, Softmax
 from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 
 from pymc_inla.analysis.shapes import static_shape, take
 from pymc_inla.errors import UnsupportedModelError
 
-_REDUCTIONS = {"Add": pt.sum, "Mul": pt.prod, "Maximum": pt.max, "Minimum": pt.min}
+_REDUCTIONS = {"Add": pt.add, "Mul": pt.mul, "Maximum": pt.maximum, "Minimum": pt.minimum}
 
 MAX_COMPONENTS = 32
 """Elements of a reduction that may belong to one observation"""
@@ -92,6 +96,12 @@ class Pullback:
             return self._reduce(node, variable, index)
         if isinstance(op, Join):
             return self._join(node, variable, index)
+        if isinstance(op, Softmax | LogSoftmax):
+            return self._softmax(node, index)
+        if isinstance(op, Dot):
+            return self._dot(node, variable, index)
+        if self._is_small_solve(node):
+            return self._solve(node, index)
         if isinstance(op, MakeVector) and len(set(index.tolist())) == 1:
             return self.pull(node.inputs[int(index[0])], np.zeros_like(index))
         raise self._coupled(op)
@@ -108,21 +118,85 @@ class Pullback:
         kept = [a for a in range(len(shape)) if a not in axes]
         columns = positions.transpose(*kept, *axes).reshape(-1, length)[index]
         parts = [self.pull(source, np.ascontiguousarray(columns[:, k])) for k in range(length)]
-        reduce = pt.logsumexp if isinstance(op, LogSumExp) else _REDUCTIONS.get(type(op.scalar_op).__name__)
-        if reduce is None:
+        if isinstance(op, LogSumExp):
+            return _logsumexp(parts)
+        combine = _REDUCTIONS.get(type(op.scalar_op).__name__)
+        if combine is None:
             raise self._coupled(op)
-        return reduce(pt.stack([pt.broadcast_to(p, (len(index),)) for p in parts]), axis=0)
+        return functools.reduce(combine, parts)
 
     def _join(self, node, variable, index):
-        """A concatenation, when all observations look into the same part of it."""
-        axis = node.op.axis
-        parts = node.inputs
-        owner = np.concatenate([np.full(static_shape(v), k) for k, v in enumerate(parts)], axis).ravel()[index]
-        within = [np.arange(int(np.prod(static_shape(v), dtype=int))).reshape(static_shape(v)) for v in parts]
-        within = np.concatenate(within, axis).ravel()[index]
-        if len(np.unique(owner)) > 1:
+        """A concatenation. An observation that looks into one part is given the nearest element of every other, which
+        belongs to the same row and therefore to the same predictors, and does not use it."""
+        axis, shape = node.op.axis, static_shape(variable)
+        at = list(np.unravel_index(index, shape))
+        lengths = [static_shape(v)[axis] for v in node.inputs]
+        stops = np.cumsum(lengths)
+        owner = np.searchsorted(stops, at[axis], side="right")
+        used, parts = np.unique(owner), []
+        for k in used:
+            within = np.clip(at[axis] - (stops[k] - lengths[k]), 0, lengths[k] - 1)
+            position = np.ravel_multi_index([*at[:axis], within, *at[axis + 1 :]], static_shape(node.inputs[k]))
+            parts.append(self.pull(node.inputs[k], np.ascontiguousarray(position)))
+        return _choose(parts, np.searchsorted(used, owner))
+
+    def _softmax(self, node, index):
+        """Softmax over the few classes of one observation."""
+        shape, axes = static_shape(node.inputs[0]), node.op.axis
+        axes = tuple(range(len(shape))) if axes is None else tuple(np.atleast_1d(axes) % len(shape))
+        parts, own = self._along(node.inputs[0], axes, index, node.op)
+        log_probability = _choose(parts, own) - _logsumexp(parts)
+        return log_probability if isinstance(node.op, LogSoftmax) else pt.exp(log_probability)
+
+    def _dot(self, node, variable, index):
+        """A matrix product over few elements, as the outer product of two vectors is."""
+        shapes = [static_shape(v) for v in node.inputs]
+        length = shapes[0][1]
+        if length > MAX_COMPONENTS:
             raise self._coupled(node.op)
-        return self.pull(parts[owner[0]], within)
+        row, column = np.unravel_index(index, static_shape(variable))
+        return sum(
+            self.pull(node.inputs[0], row * length + k) * self.pull(node.inputs[1], k * shapes[1][1] + column)
+            for k in range(length)
+        )
+
+    def _solve(self, node, index):
+        """L^-1 b for the short vector b of every observation and one triangular matrix L, as a covariance between the
+        responses of one observation has it."""
+        L, b = node.inputs
+        core = node.op.core_op
+        if static_shape(b)[-1] > MAX_PREDICTORS:
+            raise self._coupled(node.op)
+        parts, own = self._along(b, (len(static_shape(b)) - 1,), index, node.op)
+        L = L.reshape(static_shape(L)[-2:])
+        order = range(len(parts)) if core.lower else range(len(parts))[::-1]
+        solved = {}
+        for i in order:
+            rest = parts[i] - sum(L[i, j] * solved[j] for j in solved)
+            solved[i] = rest if core.unit_diagonal else rest / L[i, i]
+        return _choose(solved, own)
+
+    def _along(self, source, axes, index, op):
+        """The elements that share the other axes with each observation's own: (one vector per position along the axes,
+        the position of the observation's own element)."""
+        shape = static_shape(source)
+        length = int(np.prod([shape[a] for a in axes], dtype=int))
+        if length > MAX_COMPONENTS:
+            raise self._coupled(op)
+        positions = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
+        kept = [a for a in range(len(shape)) if a not in axes]
+        lines = positions.transpose(*kept, *axes).reshape(-1, length)
+        line, own = np.empty(lines.size, int), np.empty(lines.size, int)
+        line[lines.ravel()], own[lines.ravel()] = np.divmod(np.arange(lines.size), length)
+        columns = lines[line[index]]
+        return [self.pull(source, np.ascontiguousarray(columns[:, k])) for k in range(length)], own[index]
+
+    def _is_small_solve(self, node) -> bool:
+        op = node.op
+        if not (isinstance(op, Blockwise) and isinstance(op.core_op, SolveTriangular) and op.core_op.b_ndim == 1):
+            return False
+        L = node.inputs[0]
+        return not self.depends(L) and all(s == 1 for s in static_shape(L)[:-2])
 
     def _coupled(self, op):
         return UnsupportedModelError(
@@ -154,6 +228,24 @@ class Pullback:
             raise UnsupportedModelError(
                 self.name,
                 f"an observation depends on more than {MAX_PREDICTORS} linear predictors",
-                "Sample this model with pm.sample.",
+                "Merge rare classes, or write the counts of a multinomial as independent Poisson counts with a free "
+                "intercept per trial, which give the same posterior, or sample this model with pm.sample.",
             )
         return placeholder
+
+
+def _logsumexp(parts):
+    """Elementwise, so that it takes any number of linear predictors at once."""
+    largest = functools.reduce(pt.maximum, parts)
+    # where every part is log(0) the difference would be none
+    largest = pt.switch(pt.isinf(largest), 0.0, largest)
+    return largest + pt.log(sum(pt.exp(p - largest) for p in parts))
+
+
+def _choose(parts, which: np.ndarray):
+    """Element `which` of the parts for every observation."""
+    chosen = parts[which[0]]
+    for k in np.unique(which):
+        if k != which[0]:
+            chosen = pt.switch(pt.constant(which == k), parts[k], chosen)
+    return chosen

@@ -10,6 +10,7 @@ from pytensor.compile.mode import Mode
 from pytensor.graph.replace import clone_replace
 
 from pymc_inla.analysis import analyze_model
+from pymc_inla.compile import compile_model
 
 MODE = Mode(linker="py", optimizer="fast_compile").including("stabilize")
 pytestmark = pytest.mark.filterwarnings(
@@ -22,6 +23,8 @@ BUILDERS = {name: build for name, (build, _) in zoo.REFERENCE.items() if name no
     f.__name__: f
     for f in (zoo.seeds_tau, zoo.seeds_mean, zoo.seeds_noncentered, zoo.mvnormal_tau, zoo.mvnormal_chol)
     + (zoo.correlated_slopes_noncentered, zoo.matmul_data)
+    + (zoo.gamma_of_mean_and_sd, zoo.beta_of_mean_and_sd, zoo.ordered_probit)
+    + (zoo.categorical_by_logits, zoo.multinomial, zoo.outer_product)
 }
 
 
@@ -164,6 +167,36 @@ def test_powers_of_a_positive_response_function():
         pm.Gamma("y", mu=pm.math.exp(u), sigma=pm.HalfNormal("s", 1), observed=np.ones(4))
     lgm = analyze_model(model)
     assert [v.name for v in lgm.latents] == ["u"] and len(lgm.terms[0].predictors) == 1
+
+
+@pytest.mark.parametrize("build", [zoo.ordered, zoo.ordered_probit])
+def test_ordered_classes_have_one_predictor(build):
+    """It is expanded to one column per cutpoint, of which each observation sees one or two."""
+    lgm = analyze_model(build())
+    (term,) = lgm.terms
+    assert len(term.predictors) == 1 and term.shape == (200,)
+    assert [h.name for h in lgm.hyperparameters] == ["s", "cut"]
+
+
+@pytest.mark.parametrize("build, m", [(zoo.categorical, 3), (zoo.multinomial, 3), (zoo.bivariate, 2)])
+def test_classes_and_responses_have_a_predictor_each(build, m):
+    """One observation of several numbers is one element of the likelihood."""
+    (term,) = analyze_model(build()).terms
+    assert len(term.predictors) == m and term.shape == (200,)
+
+
+def test_probabilities_of_classes_far_apart_do_not_underflow():
+    with pm.Model() as model:
+        v = pm.Normal("v", 0, 1, shape=(2, 3))
+        pm.Categorical("y", p=pm.math.softmax(v, axis=1), observed=[0, 2])
+    lgm = analyze_model(model)
+    v = np.array([[0.0, 900.0, -900.0], [5.0, 1500.0, 3.0]])
+    functions = compile_model(lgm)
+    prior, design = functions.prior(np.zeros(0)), functions.design(np.zeros(0))
+    eta = design.offset + functions.A_pattern.to_matrix(design.A) @ v.ravel()
+    likelihood = functions.log_likelihood(eta, np.zeros(0))
+    np.testing.assert_allclose(likelihood.value, [-900.0, -1497.0], rtol=1e-12)
+    assert np.all(np.isfinite(likelihood.gradient)) and np.all(np.isfinite(likelihood.W)) and np.isfinite(prior.c)
 
 
 def test_explanations_name_every_variable():
