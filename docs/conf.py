@@ -1,5 +1,6 @@
 """Configuration of the documentation site: `make docs`."""
 
+import importlib.util
 import pathlib
 import shutil
 import sys
@@ -15,10 +16,10 @@ version = release = pymc_inla.__version__
 
 extensions = [
     "executed_pages",
-    "mathml",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
 ]
@@ -45,10 +46,12 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 add_module_names = False
 
-html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "pymc-inla"
-html_static_path = ["_static"]
+# the site ships MathJax, from the package that holds it: no page needs a network
+MATHJAX = pathlib.Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
+html_static_path = ["_static", str(MATHJAX / "static")]
+mathjax_path = "mathjax/tex-chtml.js"
 html_show_sourcelink = False
 html_theme_options = {
     "navigation_with_keys": False,
