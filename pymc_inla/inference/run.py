@@ -13,7 +13,7 @@ from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
-from pymc_inla.inference.integration import check_integration, integrate_theta
+from pymc_inla.inference.integration import POINTS_OF_THREE, check_integration, integrate_theta
 from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
@@ -171,8 +171,8 @@ def run_inference(
 
 def design_budget(d: int, size: int) -> int:
     """Largest number of design points of theta, by the number of hyperparameters and the size of the model."""
-    if d == 3 and size > 10_000:
-        return 150 if size <= 300_000 else 128
+    if d == 3 and 500 < size <= 30_000:
+        return POINTS_OF_THREE - 1
     for limit, small, large in ((30_000, 400, 768), (300_000, 150, 256)):
         if size <= limit:
             return small if d <= 5 else large
