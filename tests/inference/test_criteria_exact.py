@@ -58,11 +58,57 @@ def test_cpo_and_pit_are_those_of_refits(fitted, i):
     assert float(criteria["pit"]["y"][i]) == pytest.approx(sum(masses[: PROBLEM.y[i] + 1]), abs=0.02)
 
 
+def information_criteria(problem):
+    """WAIC, its number of effective parameters, DIC and its: by quadrature over every u_g and a weighted sample of all
+    else."""
+    psi, w, _, _ = exact.sample_shared(problem, n=2048)
+    b, sigma, _, noise, _, _ = exact._unpack(problem, psi)
+    z = b @ problem.X.T
+    _, center, sd = exact.conditional_moments(problem, z, sigma, noise)
+    t, log_w = np.polynomial.hermite_e.hermegauss(41)
+    log_w = np.log(log_w) + 0.5 * t**2
+    u = center[..., None] + sd[..., None] * t  # (S, G, k)
+    eta = z[..., None] + u[:, problem.group]
+    log_p = np.stack([problem.log_likelihood(eta[..., k], noise)[0] for k in range(len(t))], axis=-1)
+    height = np.add.reduceat(log_p, problem.starts, axis=1) - 0.5 * (u / sigma[..., None]) ** 2 + log_w
+    weight = np.exp(height - height.max(-1, keepdims=True))
+    weight = (weight / weight.sum(-1, keepdims=True))[:, problem.group] * w[:, None, None]
+
+    def mean(values):
+        return np.sum(weight * values, axis=(0, 2))
+
+    p_waic = np.sum(mean(log_p**2) - mean(log_p) ** 2)
+    waic = -2 * (np.sum(np.log(mean(np.exp(log_p)))) - p_waic)
+    deviance = -2 * np.sum(mean(log_p))
+    at_mean = -2 * np.sum(problem.log_likelihood(mean(eta)[None], noise[:1])[0])
+    return waic, p_waic, 2 * deviance - at_mean, deviance - at_mean
+
+
+@pytest.mark.parametrize("family", ["binomial", "poisson"])
+def test_waic_and_dic_by_brute_force(fitted, family):
+    if family == "binomial":
+        problem, idata = PROBLEM, fitted
+    else:
+        problem = exact_models.simulate("poisson", 12, 3, 0.8, seed=22)
+        idata = pmi.fit(exact_models.build(problem), draws=100, chains=2, random_seed=1, progressbar=False)
+    table = pmi.summary(idata, kind="criteria")
+    waic, p_waic, dic, p_dic = information_criteria(problem)
+    # Monte Carlo error of the reference: 2048 points of an effective size above 1000
+    assert table.loc["waic", "value"] == pytest.approx(waic, abs=0.15)
+    assert table.loc["waic", "p_eff"] == pytest.approx(p_waic, abs=0.1)
+    assert table.loc["dic", "value"] == pytest.approx(dic, abs=0.15)
+    assert table.loc["dic", "p_eff"] == pytest.approx(p_dic, abs=0.1)
+
+
 # a few of thirty observations weigh much in groups of three: what PSIS-LOO says of this model, not of the fit
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
 def test_arviz_reads_the_fit(fitted):
     loo = az.loo(fitted)
     assert loo.elpd == pytest.approx(float(fitted["inla/criteria"]["log_cpo"]["y"].sum()), abs=0.3)
+    stats = fitted.sample_stats
+    corrected = az.loo_approximate_posterior(fitted, log_p=stats["log_p"], log_q=stats["log_q"])
+    # draws are resampled by the same ratios already, which are close to one
+    assert corrected.elpd == pytest.approx(loo.elpd, abs=0.1)
     flat = pmi.fit(
         exact_models.build(replace(PROBLEM, scale_sigma=0.01)),
         draws=1000,
