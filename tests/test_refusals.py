@@ -63,6 +63,23 @@ def test_likelihood_that_couples_observations():
     refused(model, "y", "couples")
 
 
+def test_density_that_cannot_be_differentiated():
+    """PyTensor has no derivative of the scaled Bessel function of order one."""
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=6)
+        pm.Rice("y", nu=pm.math.exp(u[G]), sigma=1.0, observed=np.abs(Y))
+    refused(model, "y", "derivatives", "I1e")
+
+
+def test_the_reason_is_given_where_no_latent_is_left():
+    """The inverse link of a gamma regression: its mean changes sign with the linear predictor."""
+    with pm.Model() as model:
+        u = pm.Normal("u", 1, 1, shape=6)
+        mu = 1 / u[G]
+        pm.Gamma("y", mu=mu, sigma=mu / 2, observed=np.abs(Y))
+    refused(model, "u", "enters the likelihood of y nonlinearly")
+
+
 def test_more_classes_than_an_observation_may_have_predictors():
     with pm.Model() as model:
         u = pm.Normal("u", 0, 1, shape=5)

@@ -5,12 +5,17 @@ gradient of its sum the vector of second derivatives. Closed forms (`families`) 
 they exist.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.gradient import NullTypeGradError
 from pytensor.graph.replace import vectorize_graph
+from pytensor.graph.utils import MethodNotDefined
 
 from pymc_inla.compile.mode import compile_function, split_theta, stabilize
 from pymc_inla.compile.recognize import recognize_family
+from pymc_inla.errors import UnsupportedModelError
 from pymc_inla.lgm import LatentGaussianModel, Likelihood
 
 
@@ -105,12 +110,10 @@ class GenericTerm:
         theta = [h.variable for h in hyperparameters]
         predictors = list(term.predictors)
         value = stabilize(term.logp)
-        gradient = pt.grad(value.sum(), predictors, disconnected_inputs="ignore", return_disconnected="zero")
-        second = {}
-        for a in range(self.m):
-            row = pt.grad(gradient[a].sum(), predictors, disconnected_inputs="ignore", return_disconnected="zero")
-            for b in range(a, self.m):
-                second[a, b] = -row[b]
+        with refuse_missing_derivatives(term.name):
+            gradient = _gradient(value.sum(), predictors)
+            rows = [_gradient(g.sum(), predictors) for g in gradient]
+        second = {(a, b): -rows[a][b] for a in range(self.m) for b in range(a, self.m)}
         pairs = [(a, b) for a in range(self.m) for b in range(a + 1, self.m)]
         W = pt.concatenate([second[a, a] for a in range(self.m)] + [second[p] for p in pairs])
         gradient = pt.concatenate(list(gradient))
@@ -118,7 +121,8 @@ class GenericTerm:
         self._values = _Vectorized(predictors, theta, [value], self.n, compile_kwargs)
         value_bar, gradient_bar, W_bar = (pt.vector(k, dtype="float64") for k in ("value_bar", "gradient_bar", "W_bar"))
         product = pt.dot(value_bar, value) + pt.dot(gradient_bar, gradient) + pt.dot(W_bar, W)
-        bars = pt.grad(product, [*predictors, *theta], disconnected_inputs="ignore", return_disconnected="zero")
+        with refuse_missing_derivatives(term.name):
+            bars = _gradient(product, [*predictors, *theta])
         eta_bar = pt.concatenate(bars[: self.m])
         theta_bar = pt.concatenate([b.flatten() for b in bars[self.m :]]) if theta else pt.zeros((0,))
         outputs = [eta_bar, theta_bar.astype("float64")]
@@ -140,6 +144,29 @@ class GenericTerm:
         bars = [np.ascontiguousarray(bar) for bar in (value_bar, gradient_bar, W_bar)]
         eta_bar, theta_bar = self._vjp([*self._split(eta), *bars], split_theta(theta, self.hyperparameters))
         return eta_bar, theta_bar if theta_bar.ndim == 1 else theta_bar.sum(axis=0)
+
+
+@contextmanager
+def refuse_missing_derivatives(name):
+    """Refuse a log density with an operation that PyTensor cannot differentiate, or not often enough.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    try:
+        yield
+    except (MethodNotDefined, NullTypeGradError) as error:
+        raise UnsupportedModelError(
+            name,
+            f"three derivatives of its log density are needed, and PyTensor does not know those of {error.args[-1]}",
+            "Write the density out of differentiable functions with pm.CustomDist(logp=...), or sample this model with "
+            "a sampler that needs no gradient (pm.Slice, pm.DEMetropolisZ).",
+        ) from error
+
+
+def _gradient(scalar, variables):
+    return pt.grad(scalar, variables, disconnected_inputs="ignore", return_disconnected="zero")
 
 
 class _Vectorized:
