@@ -24,8 +24,35 @@ def compile_likelihood(lgm: LatentGaussianModel, *, compile_kwargs=None, familie
     terms = []
     for term in lgm.terms:
         closed = recognize_family(term, lgm.hyperparameters, compile_kwargs) if families else None
-        terms.append(closed if closed is not None else GenericTerm(term, lgm.hyperparameters, compile_kwargs))
+        if closed is None:
+            closed = GenericTerm(term, lgm.hyperparameters, compile_kwargs)
+            refuse_without_curvature(term.name, closed, lgm.hyperparameters)
+        terms.append(closed)
     return StackedLikelihood(terms, lgm.n_theta)
+
+
+def refuse_without_curvature(name, term, hyperparameters) -> None:
+    """Refuse a log density made of straight lines with kinks between them, as that of the Laplace distribution.
+
+    Its second derivative is zero wherever there is one, so that no Gaussian approximation describes it. A density that
+    is one straight line, and adds a constant to the gradient, is none of these.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    theta = np.concatenate([np.zeros(0), *(np.ravel(h.initial) for h in hyperparameters)])
+    rng = np.random.default_rng(2)
+    _, gradients, W = zip(
+        *(term.evaluate(scale * rng.normal(size=term.n * term.m), theta) for scale in (0.3, 1.0, 3.0)), strict=True
+    )
+    if np.all(np.concatenate(W) == 0) and np.all(np.isfinite(gradients)) and np.ptp(gradients, axis=0).any():
+        raise UnsupportedModelError(
+            name,
+            "its log density has kinks and no curvature in the linear predictor",
+            "Use a smooth likelihood with heavy tails, such as pm.StudentT or pm.Logistic, or sample this model with "
+            "pm.sample.",
+        )
 
 
 class StackedLikelihood:
