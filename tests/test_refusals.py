@@ -63,6 +63,44 @@ def test_likelihood_that_couples_observations():
     refused(model, "y", "couples")
 
 
+def test_density_that_cannot_be_differentiated():
+    """PyTensor has no derivative of the scaled Bessel function of order one."""
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=6)
+        pm.Rice("y", nu=pm.math.exp(u[G]), sigma=1.0, observed=np.abs(Y))
+    refused(model, "y", "derivatives", "I1e")
+
+
+@pytest.mark.parametrize("distribution", ["Laplace", "AsymmetricLaplace"])
+def test_density_without_curvature(distribution):
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=6)
+        if distribution == "Laplace":
+            pm.Laplace("y", mu=u[G], b=pm.HalfNormal("b", 1), observed=Y)
+        else:
+            pm.AsymmetricLaplace("y", mu=u[G], b=1.0, q=0.7, observed=Y)
+    refused(model, "y", "kinks", "StudentT")
+
+
+def test_linear_potential_beside_a_likelihood_is_not_refused():
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, 1, shape=6)
+        pm.Normal("y", u[G], 1.0, observed=Y)
+        pm.Potential("tilt", 0.3 * u)
+    idata = pmi.fit(model, draws=50, chains=1, random_seed=1, progressbar=False)
+    expected = (np.bincount(G, Y) + 0.3) / (1 + np.bincount(G))
+    np.testing.assert_allclose(idata["inla/latent_marginals"]["u"].sel(statistic="mean"), expected, rtol=1e-6)
+
+
+def test_the_reason_is_given_where_no_latent_is_left():
+    """The inverse link of a gamma regression: its mean changes sign with the linear predictor."""
+    with pm.Model() as model:
+        u = pm.Normal("u", 1, 1, shape=6)
+        mu = 1 / u[G]
+        pm.Gamma("y", mu=mu, sigma=mu / 2, observed=np.abs(Y))
+    refused(model, "u", "enters the likelihood of y nonlinearly")
+
+
 def test_more_classes_than_an_observation_may_have_predictors():
     with pm.Model() as model:
         u = pm.Normal("u", 0, 1, shape=5)

@@ -7,7 +7,9 @@ with the variables compared there.
 import numpy as np
 import pandas as pd
 import pymc as pm
+import pytensor.sparse
 import pytensor.tensor as pt
+from scipy import sparse
 
 
 def _seeds():
@@ -460,6 +462,29 @@ def outer_product():
         b = pm.Normal("b", 0, 1)
         rate = pt.outer(pm.math.exp(b * x), hazard)[np.arange(200), interval]
         pm.Poisson("y", rate, observed=rng.poisson(1.0, 200))
+    return model
+
+
+def einsum():
+    """Slopes by group through `einsum`, with an initial value."""
+    rng, g, x, eta, _ = _groups(59)
+    X = np.column_stack([np.ones(200), x])
+    with pm.Model() as model:
+        s = pm.HalfNormal("s", 1, shape=2, initval=[0.3, 0.4])
+        u = pm.Normal("u", 0, s, shape=(20, 2))
+        pm.Poisson("y", pm.math.exp(pt.einsum("ij,ij->i", X, u[g])), observed=rng.poisson(np.exp(eta)))
+    return model
+
+
+def sparse_membership():
+    """Every observation has several members, through a sparse matrix."""
+    rng, _, _, eta, _ = _groups(60)
+    members = sparse.csc_matrix((rng.random((200, 20)) < 0.2).astype(float))
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 2)
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=20)
+        total = pytensor.sparse.structured_dot(members, u[:, None])[:, 0]
+        pm.Poisson("y", pm.math.exp(a + total), observed=rng.poisson(np.exp(eta)))
     return model
 
 

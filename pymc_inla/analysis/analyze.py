@@ -25,6 +25,7 @@ from pymc_inla.analysis.data_checks import (
     refuse_minibatch,
     refuse_without_data,
 )
+from pymc_inla.analysis.inline import write_out_composites
 from pymc_inla.analysis.latent_priors import latent_density
 from pymc_inla.analysis.likelihood import likelihood_term, potential_term
 from pymc_inla.analysis.prior_words import NOT_VANISHING, describe_prior, gaussian_scales
@@ -44,15 +45,17 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_labeled(model)
     refuse_minibatch(model)
     check_responses(model)
-    frozen = freeze_dims_and_data(model)
+    frozen = write_out_composites(freeze_dims_and_data(model))
     # without a C compiler, whose modules would take seconds to build for a function that runs once
     with pytensor.config.change_flags(cxx=""):
         point = frozen.initial_point()
     roles = classify(frozen, point)
     if not roles.latents:
+        why = "; ".join(f"{rv.name} {reason}" for rv, reason in roles.reasons.items())
         raise UnsupportedModelError(
             ", ".join(rv.name for rv in frozen.free_RVs) or "the model",
-            "no latent Gaussian structure was found: no free variable is Gaussian and enters a likelihood affinely",
+            "no latent Gaussian structure was found: no free variable is Gaussian and enters a likelihood affinely"
+            + (f" ({why})" if why else ""),
             "Sample this model with pm.sample.",
         )
     order = {rv: [v.name for v in model.free_RVs].index(rv.name) for rv in frozen.free_RVs}

@@ -194,7 +194,8 @@ def find_cuts(outputs, labels, n_obs: int) -> list:
     sources = [_sources(c, labels) for c in cuts]
     if len(cuts) > 1:
         shared = next((v for v in sources[0] if all(v in other for other in sources)), None)
-        if shared is None:
+        # the means of a mixture are shared by all observations: they are no predictor with an element for each
+        if shared is None or _n_elements(shared) < n_obs:
             return cuts
         cuts, sources = [shared], [_sources(shared, labels)]
     if len(cuts) == 1 and _n_elements(cuts[0]) > n_obs:

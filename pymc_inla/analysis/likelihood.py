@@ -24,7 +24,7 @@ def likelihood_term(roles, frozen, rv, symbols):
     if labels.of(observed) is Label.INDEPENDENT:
         return None, logp(observed, value).sum()
     cuts = find_cuts([observed], labels, int(np.prod(static_shape(observed), dtype=int)))
-    stand_ins = {c.type(name=f"cut{k}"): c for k, c in enumerate(cuts)}
+    stand_ins = name_cuts(cuts)
     (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
     density = logp(cut, value)
     shape = static_shape(density)
@@ -34,6 +34,11 @@ def likelihood_term(roles, frozen, rv, symbols):
         rv.name, shape, *term, distribution=distribution_of(cut, stand_ins, term, shape), observed=data
     )
     return term, None
+
+
+def name_cuts(cuts) -> dict:
+    """Inputs that stand for the predictors, of the same type and with known shapes."""
+    return {pt.TensorType(c.dtype, static_shape(c))(f"cut{k}"): c for k, c in enumerate(cuts)}
 
 
 def pull_back(name, density, stand_ins):
@@ -91,6 +96,6 @@ def potential_term(name, value, labels):
             break
         value = value.owner.inputs[0]
     cuts = find_cuts([value], labels, int(np.prod(static_shape(value), dtype=int)))
-    stand_ins = {c.type(name=f"cut{k}"): c for k, c in enumerate(cuts)}
+    stand_ins = name_cuts(cuts)
     (cut,) = clone_replace([value], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
     return LikelihoodTerm(name, static_shape(value), *pull_back(name, cut, stand_ins))

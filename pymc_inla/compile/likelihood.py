@@ -5,12 +5,17 @@ gradient of its sum the vector of second derivatives. Closed forms (`families`) 
 they exist.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.gradient import NullTypeGradError
 from pytensor.graph.replace import vectorize_graph
+from pytensor.graph.utils import MethodNotDefined
 
 from pymc_inla.compile.mode import compile_function, split_theta, stabilize
 from pymc_inla.compile.recognize import recognize_family
+from pymc_inla.errors import UnsupportedModelError
 from pymc_inla.lgm import LatentGaussianModel, Likelihood
 
 
@@ -19,8 +24,35 @@ def compile_likelihood(lgm: LatentGaussianModel, *, compile_kwargs=None, familie
     terms = []
     for term in lgm.terms:
         closed = recognize_family(term, lgm.hyperparameters, compile_kwargs) if families else None
-        terms.append(closed if closed is not None else GenericTerm(term, lgm.hyperparameters, compile_kwargs))
+        if closed is None:
+            closed = GenericTerm(term, lgm.hyperparameters, compile_kwargs)
+            refuse_without_curvature(term.name, closed, lgm.hyperparameters)
+        terms.append(closed)
     return StackedLikelihood(terms, lgm.n_theta)
+
+
+def refuse_without_curvature(name, term, hyperparameters) -> None:
+    """Refuse a log density made of straight lines with kinks between them, as that of the Laplace distribution.
+
+    Its second derivative is zero wherever there is one, so that no Gaussian approximation describes it. A density that
+    is one straight line, and adds a constant to the gradient, is none of these.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    theta = np.concatenate([np.zeros(0), *(np.ravel(h.initial) for h in hyperparameters)])
+    rng = np.random.default_rng(2)
+    _, gradients, W = zip(
+        *(term.evaluate(scale * rng.normal(size=term.n * term.m), theta) for scale in (0.3, 1.0, 3.0)), strict=True
+    )
+    if np.all(np.concatenate(W) == 0) and np.all(np.isfinite(gradients)) and np.ptp(gradients, axis=0).any():
+        raise UnsupportedModelError(
+            name,
+            "its log density has kinks and no curvature in the linear predictor",
+            "Use a smooth likelihood with heavy tails, such as pm.StudentT or pm.Logistic, or sample this model with "
+            "pm.sample.",
+        )
 
 
 class StackedLikelihood:
@@ -105,12 +137,10 @@ class GenericTerm:
         theta = [h.variable for h in hyperparameters]
         predictors = list(term.predictors)
         value = stabilize(term.logp)
-        gradient = pt.grad(value.sum(), predictors, disconnected_inputs="ignore", return_disconnected="zero")
-        second = {}
-        for a in range(self.m):
-            row = pt.grad(gradient[a].sum(), predictors, disconnected_inputs="ignore", return_disconnected="zero")
-            for b in range(a, self.m):
-                second[a, b] = -row[b]
+        with refuse_missing_derivatives(term.name):
+            gradient = _gradient(value.sum(), predictors)
+            rows = [_gradient(g.sum(), predictors) for g in gradient]
+        second = {(a, b): -rows[a][b] for a in range(self.m) for b in range(a, self.m)}
         pairs = [(a, b) for a in range(self.m) for b in range(a + 1, self.m)]
         W = pt.concatenate([second[a, a] for a in range(self.m)] + [second[p] for p in pairs])
         gradient = pt.concatenate(list(gradient))
@@ -118,7 +148,8 @@ class GenericTerm:
         self._values = _Vectorized(predictors, theta, [value], self.n, compile_kwargs)
         value_bar, gradient_bar, W_bar = (pt.vector(k, dtype="float64") for k in ("value_bar", "gradient_bar", "W_bar"))
         product = pt.dot(value_bar, value) + pt.dot(gradient_bar, gradient) + pt.dot(W_bar, W)
-        bars = pt.grad(product, [*predictors, *theta], disconnected_inputs="ignore", return_disconnected="zero")
+        with refuse_missing_derivatives(term.name):
+            bars = _gradient(product, [*predictors, *theta])
         eta_bar = pt.concatenate(bars[: self.m])
         theta_bar = pt.concatenate([b.flatten() for b in bars[self.m :]]) if theta else pt.zeros((0,))
         outputs = [eta_bar, theta_bar.astype("float64")]
@@ -140,6 +171,29 @@ class GenericTerm:
         bars = [np.ascontiguousarray(bar) for bar in (value_bar, gradient_bar, W_bar)]
         eta_bar, theta_bar = self._vjp([*self._split(eta), *bars], split_theta(theta, self.hyperparameters))
         return eta_bar, theta_bar if theta_bar.ndim == 1 else theta_bar.sum(axis=0)
+
+
+@contextmanager
+def refuse_missing_derivatives(name):
+    """Refuse a log density with an operation that PyTensor cannot differentiate, or not often enough.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    try:
+        yield
+    except (MethodNotDefined, NullTypeGradError) as error:
+        raise UnsupportedModelError(
+            name,
+            f"three derivatives of its log density are needed, and PyTensor does not know those of {error.args[-1]}",
+            "Write the density out of differentiable functions with pm.CustomDist(logp=...), or sample this model with "
+            "a sampler that needs no gradient (pm.Slice, pm.DEMetropolisZ).",
+        ) from error
+
+
+def _gradient(scalar, variables):
+    return pt.grad(scalar, variables, disconnected_inputs="ignore", return_disconnected="zero")
 
 
 class _Vectorized:

@@ -24,6 +24,7 @@ BUILDERS = {name: build for name, (build, _) in zoo.REFERENCE.items() if name no
     for f in (zoo.seeds_tau, zoo.seeds_mean, zoo.seeds_noncentered, zoo.mvnormal_tau, zoo.mvnormal_chol)
     + (zoo.correlated_slopes_noncentered, zoo.matmul_data)
     + (zoo.gamma_of_mean_and_sd, zoo.beta_of_mean_and_sd, zoo.ordered_probit)
+    + (zoo.einsum, zoo.sparse_membership)
     + (zoo.categorical_by_logits, zoo.multinomial, zoo.outer_product)
 }
 
@@ -197,6 +198,11 @@ def test_probabilities_of_classes_far_apart_do_not_underflow():
     likelihood = functions.log_likelihood(eta, np.zeros(0))
     np.testing.assert_allclose(likelihood.value, [-900.0, -1497.0], rtol=1e-12)
     assert np.all(np.isfinite(likelihood.gradient)) and np.all(np.isfinite(likelihood.W)) and np.isfinite(prior.c)
+
+
+def test_initial_values_survive_writing_out_composites():
+    lgm = analyze_model(zoo.einsum())
+    np.testing.assert_allclose(lgm.hyperparameters[0].initial, np.log([0.3, 0.4]))
 
 
 def test_explanations_name_every_variable():
