@@ -230,3 +230,10 @@ def test_flat_intercept_beside_random_walk_without_initial_distribution_is_not_r
         pm.Poisson("y", pm.math.exp(a + u), observed=COUNTS)
     idata = pmi.fit(model, draws=50, chains=1, random_seed=1, progressbar=False)
     assert idata.posterior.sizes["u_dim_0"] == 30
+
+
+def test_a_column_of_responses_is_not_broadcast_against_a_flat_predictor():
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * X, 1.0, observed=Y[:, None])
+    refused(model, "y", f"({len(Y)}, 1)", f"(1, {len(Y)})")

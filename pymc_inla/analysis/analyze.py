@@ -20,6 +20,7 @@ from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import classify, distribution_name
 from pymc_inla.analysis.data_checks import (
     check_covariates,
+    check_response_shapes,
     check_responses,
     refuse_labeled,
     refuse_minibatch,
@@ -45,6 +46,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_labeled(model)
     refuse_minibatch(model)
     check_responses(model)
+    check_response_shapes(model)
     frozen = write_out_composites(freeze_dims_and_data(model))
     # without a C compiler, whose modules would take seconds to build for a function that runs once
     with pytensor.config.change_flags(cxx=""):

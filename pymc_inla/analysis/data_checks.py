@@ -5,6 +5,7 @@ from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import ancestors
 from pytensor.scalar.basic import Add, Mul, Sub, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
+from pytensor.tensor.random.op import RandomVariable
 
 from pymc_inla.errors import InvalidDataError, UnsupportedModelError
 
@@ -49,6 +50,32 @@ def check_responses(model) -> None:
                     f"{rv.name}: {len(where)} observed value{'s are' if len(where) > 1 else ' is'} infinite (position "
                     f"{', '.join(map(str, where[:5]))}). Drop these rows, or set them to NaN to have them predicted."
                 )
+
+
+def check_response_shapes(model) -> None:
+    """Refuse responses that do not have the shape of their parameters. PyMC would broadcast a column of n values
+    against n parameters to n x n terms.
+
+    Raises
+    ------
+    InvalidDataError
+    """
+    for rv in model.observed_RVs:
+        op = rv.owner.op
+        if not isinstance(op, RandomVariable) or op.ndim_supp != 0:
+            continue
+        parameters = zip(op.dist_params(rv.owner), op.ndims_params, strict=True)
+        shapes = [p.type.shape[: p.type.ndim - own] for p, own in parameters]
+        observed = model.rvs_to_values[rv].type.shape
+        if any(None in shape for shape in [observed, *shapes]):
+            continue
+        widest = max(shapes, key=np.prod, default=())
+        aligned = zip(observed[::-1], widest[::-1], strict=False)
+        if len(widest) > len(observed) or any(n != own and n != 1 for own, n in aligned):
+            raise InvalidDataError(
+                f"{rv.name}: its observed values have shape {observed} and its parameters {widest}, so that they do "
+                "not belong to each other one to one. Give both the same shape (for example observed=y.ravel())."
+            )
 
 
 def refuse_minibatch(model) -> None:
