@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import time
 import warnings
@@ -219,7 +220,7 @@ def resolve_backend(backend: str | None, compile_kwargs) -> dict:
     Raises
     ------
     InvalidOptionError
-        PyTensor has no such backend.
+        PyTensor has no such backend, or its package is not installed.
     """
     from pytensor.compile.mode import get_mode, predefined_modes
 
@@ -231,6 +232,11 @@ def resolve_backend(backend: str | None, compile_kwargs) -> dict:
         raise InvalidOptionError(
             f"backend={backend!r}: {error}. PyTensor has {names}; leave it out for the default."
         ) from error
+    package = {"jax": "jax", "pytorch": "torch", "mlx": "mlx", "numba": "numba"}.get(str(backend).lower())
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise InvalidOptionError(
+            f"backend={backend!r} needs the package {package}, which is not installed; leave it out for the default."
+        )
     return resolved
 
 

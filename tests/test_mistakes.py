@@ -108,6 +108,7 @@ WRONG_OPTION = [
     (lambda: fit(poisson(), log_likelihood=["counts"]), ["log_likelihood: 'counts'", "Allowed: y"]),
     (lambda: fit(poisson(), log_prior=["sigm"]), ["log_prior: 'sigm'", "Did you mean `sigma`"]),
     (lambda: fit(poisson(), backend="jaxx"), ["backend='jaxx'", "numba"]),
+    (lambda: fit(poisson(), backend="mlx"), ["needs the package mlx", "leave it out"]),
     (lambda: fit(poisson(), start={"sigmaa": 1.0}), ["'sigmaa'", "Did you mean `sigma`"]),
     (lambda: fit(poisson(), start={"sigma": -1.0}), ["start['sigma']=-1", "support"]),
 ]
@@ -189,7 +190,8 @@ def idata():
         (lambda idata: pmi.reliability(mcmc_like(idata)), ["without the group 'inla'"]),
         (lambda idata: pmi.plot_hyperparameters(mcmc_like(idata)), ["without the group 'inla'"]),
         (lambda idata: pmi.summary("idata.nc"), ["found str", "DataTree"]),
-        (lambda idata: pmi.marginal(idata, "u"), ["u is an array", "g"]),
+        (lambda idata: pmi.marginal(idata, "u"), ["u is an array", "marginal(idata, 'u', g='a')"]),
+        (lambda idata: pmi.marginal(idata, "u[2]"), ["no variable 'u[2]'", "marginal(idata, 'u', g='a')"]),
         (lambda idata: pmi.marginal(idata, "u", g="z"), ["'z' is not a coordinate of g"]),
         (lambda idata: pmi.marginal(None, "u"), ["found NoneType", "DataTree"]),
         (lambda idata: pmi.compare_mcmc(idata, 3), ["idata_mcmc: found int"]),

@@ -46,7 +46,9 @@ def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
     posterior = idata["posterior"]
     if var_name not in posterior.data_vars:
         names = [str(name) for name in posterior.data_vars]
-        near = did_you_mean(var_name, names)
+        near, vector = did_you_mean(var_name, names), var_name.partition("[")[0]
+        if vector in names:
+            near = f" An element is singled out by its coordinates: {_example(posterior[vector], vector)}."
         raise InvalidOptionError(f"The result has no variable {var_name!r}.{near} It has {', '.join(names)}.")
     draws = select_scalar(posterior[var_name], var_name, indexers, keep=("chain", "draw"))
     return draw_density(np.ravel(draws.values).astype(float), element_name(var_name, indexers))
@@ -70,10 +72,20 @@ def select_scalar(array: DataArray, var_name: str, indexers, keep: tuple[str, ..
             ) from error
     left = [str(d) for d in array.dims if d not in keep and array.sizes[d] != 1]
     if left:
-        raise InvalidOptionError(f"{var_name} is an array: give one coordinate for each of {', '.join(left)}.")
+        example = _example(array, var_name)
+        raise InvalidOptionError(
+            f"{var_name} is an array: give one coordinate for each of {', '.join(left)}, as in {example}."
+        )
     return array.squeeze([d for d in array.dims if d not in keep], drop=True)
 
 
 def element_name(var_name: str, indexers) -> str:
     """`u[3]`, as ArviZ writes it."""
     return var_name + (f"[{', '.join(str(v) for v in indexers.values())}]" if indexers else "")
+
+
+def _example(array: DataArray, var_name: str) -> str:
+    """A call that singles out the first element."""
+    own = [d for d in array.dims if d not in ("chain", "draw", "density_axis", "point")]
+    labels = ", ".join(f"{d}={array[d].values[0].item()!r}" for d in own)
+    return f"marginal(idata, {var_name!r}, {labels})"
