@@ -15,6 +15,7 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorConstant
 
+from pymc_inla.compile.straight_line import as_straight_line
 from pymc_inla.compile.ufuncs import use_ufuncs
 
 INTERPRETED = SequentialGraphRewriter(MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs), MergeOptimizer())
@@ -23,7 +24,7 @@ LARGE = 20_000
 
 
 def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
-    """A PyTensor function.
+    """A PyTensor function, or what calls like one.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
         Passed to `pytensor.function`; a `mode` in it wins.
     """
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
-    if "mode" not in kwargs and size <= LARGE:
+    interpreted = "mode" not in kwargs and size <= LARGE
+    if interpreted:
         kwargs["mode"] = Mode(linker="py", optimizer=INTERPRETED)
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
     with pytensor.config.change_flags(cxx=""):
@@ -42,7 +44,7 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
             outputs = data_as_inputs(outputs)
         function = pytensor.function(inputs, outputs, **kwargs)
     function.trust_input = True
-    return function
+    return as_straight_line(function) if interpreted else function
 
 
 def data_as_inputs(outputs):

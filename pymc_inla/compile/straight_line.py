@@ -1,0 +1,105 @@
+"""Functions of small data as straight lines of NumPy calls.
+
+PyTensor's interpreter spends ten times what a NumPy call on a few hundred numbers takes on the checks around it:
+shapes, types and error states of every operation. The graphs of this package have known shapes; they are walked once,
+into a list of plain calls.
+"""
+
+import numpy as np
+from pytensor.graph.op import HasInnerGraph
+from pytensor.tensor.elemwise import DimShuffle, Elemwise
+from pytensor.tensor.type import TensorType
+
+
+class StraightLine:
+    """The graph of a function that PyTensor's interpreter would run, with the same values."""
+
+    def __init__(self, function):
+        graph = function.maker.fgraph
+        self.single = function.unpack_single
+        slots, self.values = {}, []
+
+        def slot(variable):
+            if variable not in slots:
+                slots[variable] = len(self.values)
+                self.values.append(getattr(variable, "data", None))
+            return slots[variable]
+
+        self.inputs = [slot(variable) for variable in graph.inputs]
+        self.nodes = graph.toposort()
+        self.steps = []
+        for node in self.nodes:
+            sources = [slot(variable) for variable in node.inputs]
+            self.steps.append((_call(node), sources, [slot(variable) for variable in node.outputs]))
+        self.outputs = [slot(variable) for variable in graph.outputs]
+
+    def __call__(self, *arguments):
+        values = self.values.copy()
+        for at, argument in zip(self.inputs, arguments, strict=True):
+            values[at] = argument
+        with np.errstate(all="ignore"):
+            for call, sources, targets in self.steps:
+                result = call(*[values[at] for at in sources])
+                if len(targets) == 1:
+                    values[targets[0]] = result
+                else:
+                    for at, value in zip(targets, result, strict=True):
+                        values[at] = value
+        found = [np.asarray(values[at]) for at in self.outputs]
+        return found[0] if self.single else found
+
+
+def as_straight_line(function):
+    """The function as a straight line, or as it is where its graph has inner graphs, state or works in place."""
+    nodes = function.maker.fgraph.toposort()
+    # `IfElse`, whose module has moved between releases of PyTensor, evaluates one of its branches only
+    plain = not any(
+        isinstance(node.op, HasInnerGraph) or type(node.op).__name__ == "IfElse" or node.op.destroy_map
+        for node in nodes
+    )
+    stateless = not any(i.implicit or i.update is not None for i in function.maker.inputs)
+    return StraightLine(function) if plain and stateless else function
+
+
+def _call(node):
+    """What computes the outputs of a node from the values of its inputs."""
+    op = node.op
+    if isinstance(op, Elemwise) and len(node.outputs) == 1:
+        return _elementwise(node)
+    if isinstance(op, DimShuffle):
+        return _shuffle(op)
+    tensors = [isinstance(variable.type, TensorType) for variable in node.inputs]
+
+    def perform(*inputs):
+        storage = [[None] for _ in node.outputs]
+        op.perform(node, [np.asarray(v) if t else v for v, t in zip(inputs, tensors, strict=True)], storage)
+        return storage[0][0] if len(storage) == 1 else [cell[0] for cell in storage]
+
+    return perform
+
+
+def _elementwise(node):
+    op, dtype = node.op, np.dtype(node.outputs[0].dtype)
+    if op.nfunc and len(node.inputs) == op.nfunc_spec[1]:
+        ufunc, sig = op.nfunc, getattr(node.tag, "sig", None)
+    else:
+        ufunc, sig = op.ufunc or node.tag.ufunc, None
+    if sig is not None:
+        return lambda *inputs: np.asarray(ufunc(*inputs, sig=sig), dtype=dtype)
+    of_doubles = dtype == np.float64 and all(v.dtype == "float64" for v in node.inputs)
+    if of_doubles and isinstance(ufunc, np.ufunc) and any(t.endswith("->d") for t in ufunc.types):
+        return ufunc
+    return lambda *inputs: np.asarray(ufunc(*inputs), dtype=dtype)
+
+
+def _shuffle(op):
+    transposition, kept, augment = op._transposition, len(op.shuffle), op.augment
+
+    def shuffle(x):
+        x = np.asarray(x).transpose(transposition)
+        shape = list(x.shape[:kept])
+        for axis in augment:
+            shape.insert(axis, 1)
+        return x.reshape(shape)
+
+    return shuffle
