@@ -1,4 +1,4 @@
-"""`python -m pymc_inla`: versions and caches; `python -m pymc_inla demo`: the demonstration."""
+"""`python -m pymc_inla`: versions, caches and the demonstration; `python -m pymc_inla versions`: without it."""
 
 import argparse
 import importlib.metadata
@@ -25,7 +25,7 @@ def print_environment() -> None:
 def main(arguments=None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m pymc_inla", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["versions", "demo"], default="versions")
+    parser.add_argument("command", nargs="?", choices=["versions", "demo"], default="demo")
     parser.add_argument("--figure", default="demo.png", help="file that the demonstration draws (default: demo.png)")
     chosen = parser.parse_args(arguments)
     print_environment()

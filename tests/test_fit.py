@@ -168,7 +168,7 @@ def test_matrix_hyperparameters_are_summarized_from_draws():
 
 
 def test_versions_and_caches_are_printed(capsys):
-    main([])
+    main(["versions"])
     printed = capsys.readouterr().out
     assert "pymc-inla" in printed and "PyTensor cache" in printed and "Numba cache" in printed
 
