@@ -22,7 +22,7 @@ from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
-GOOD_K = 0.7
+GOOD_K, GOOD_EFFICIENCY = 0.7, 0.5
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
 SAMPLED_AT_ONCE = 1_000_000
@@ -48,6 +48,10 @@ class Draws:
     efficiency: float
     """Effective sample size of the weights over the number of draws"""
     resampled: bool
+    log_evidence: float
+    """log of the mean importance ratio: log p(y) by importance sampling, of the draws before resampling"""
+    log_evidence_error: float
+    """Its Monte Carlo error; both are NaN where the ratios have no reliable mean"""
 
 
 def n_distinct(size: int, d: int, n_draws: int) -> int:
@@ -109,14 +113,20 @@ def draw_joint(
             log_p[target] = sample.log_joint + moved
             log_ratio[target] = log_p[target] - log_q[target]
     if not densities:
-        return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False)
+        return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
     efficiency = float(1.0 / (n_draws * np.sum(np.exp(2 * smooth))))
+    evidence, evidence_error = np.nan, np.nan
+    # the shape of the largest of nearly constant ratios says nothing about their mean
+    if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
+        evidence = float(np.logaddexp.reduce(log_ratio[np.isfinite(log_ratio)]) - np.log(n_draws))
+        evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n_draws))
     if k_hat < GOOD_K:
         index = _systematic_rows(np.exp(smooth), n_draws, rng)
         x = _take_rows(x, index)
         theta_out, log_p, log_q = theta_out[index], log_p[index], log_q[index]
-    return Draws(theta_out, x, log_p, log_q, k_hat, efficiency, bool(k_hat < GOOD_K))
+    resampled = bool(k_hat < GOOD_K)
+    return Draws(theta_out, x, log_p, log_q, k_hat, efficiency, resampled, evidence, evidence_error)
 
 
 def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:

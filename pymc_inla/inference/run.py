@@ -10,7 +10,7 @@ import numpy as np
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
 from pymc_inla.inference.density import theta_marginals
-from pymc_inla.inference.draws import draw_joint
+from pymc_inla.inference.draws import Draws, draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import POINTS_OF_THREE, check_integration, integrate_theta
@@ -138,7 +138,6 @@ def run_inference(
         "n_design_points": len(integral.nodes),
         "n_mode_iterations": mode.n_iterations,
     }
-    known_change = change.log_marginal_likelihood if np.isfinite(change.log_marginal_likelihood) else 0.0
     return INLAResult(
         strategy=choice.strategy,
         strategy_reason=choice.reason,
@@ -160,7 +159,7 @@ def run_inference(
         log_p=draws.log_p,
         log_q=draws.log_q,
         log_marginal_likelihood=integral.log_marginal_likelihood,
-        log_marginal_likelihood_error=float(np.hypot(integral.log_marginal_likelihood_error, known_change)),
+        log_marginal_likelihood_error=_log_marginal_likelihood_error(integral, change, draws),
         criteria=computed,
         reliability=verdict,
         counts=counts,
@@ -291,3 +290,11 @@ class _Clock:
         if self.progress is not None:
             self.progress("done", 1.0)
         return self.timings
+
+
+def _log_marginal_likelihood_error(integral: ThetaIntegral, change: InnerChange, draws: Draws) -> float:
+    """Errors of the integral over theta, of the inner approximation that a finer one shows at theta*, and of all that
+    importance sampling shows, with its Monte Carlo error; of the last two the larger counts, where they are known."""
+    sampled = abs(draws.log_evidence - integral.log_marginal_likelihood) + draws.log_evidence_error
+    inner = [e for e in (abs(change.log_marginal_likelihood), sampled) if np.isfinite(e)]
+    return float(np.hypot(integral.log_marginal_likelihood_error, max(inner, default=0.0)))
