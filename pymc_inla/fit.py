@@ -40,6 +40,7 @@ def fit(
     criteria=True,
     predictors=False,
     vb_correct=None,
+    cores=None,
     **unknown,
 ) -> DataTree:
     """Posterior of a latent Gaussian model by integrated nested Laplace approximations and local quadrature.
@@ -82,6 +83,8 @@ def fit(
         Whether to compute marginals of the linear predictors of all observations (`inla/predictor_marginals`).
     vb_correct : bool or sequence of int, optional
         Variational correction of the latent means, of all or of these positions in the stacked latent field.
+    cores : int, optional
+        Threads that large models use; default all cores of this machine, at most 4. The result does not depend on it.
 
     Returns
     -------
@@ -120,6 +123,7 @@ def fit(
         criteria=criteria,
         predictors=predictors,
         vb_correct=vb_correct,
+        cores=cores,
     )
     from pymc_inla.analysis.context import model_meant
 
@@ -138,6 +142,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
     from pymc_inla.analysis import analyze_model
     from pymc_inla.compile import compile_model, compile_outputs, impossible_observations
     from pymc_inla.inference import run_inference
+    from pymc_inla.inference.parallel import available_cores, on_cores
     from pymc_inla.output.datatree import to_datatree
     from pymc_inla.output.progress import FitProgress
     from pymc_inla.output.start import find_theta_start
@@ -150,7 +155,8 @@ def fit_model(model, options: FitOptions) -> DataTree:
         compile_kwargs = resolve_backend(options.backend, options.compile_kwargs)
     inference_seed, prediction_seed = seed_sequence(options.random_seed).generate_state(2)
     timings = {}
-    with FitProgress(options.progressbar, options.progressbar_theme) as progress:
+    cores = on_cores(options.cores or available_cores())
+    with FitProgress(options.progressbar, options.progressbar_theme) as progress, cores:
         progress("Reading the model", 0.0)
         lgm = analyze_model(model)
         check_hyperparameters(lgm, options.integration)

@@ -43,7 +43,6 @@ REFUSED = {
         ("target_accept", "nuts_sampler", "nuts", "init", "step", "max_treedepth", "discard_tuned_samples"),
         "it belongs to NUTS; drop the argument",
     ),
-    "cores": "drop the argument; `chains` only shapes the draws",
 }
 
 
@@ -75,11 +74,12 @@ class FitOptions:
     criteria: bool = True
     predictors: bool = False
     vb_correct: Any = None
+    cores: int | None = None
 
     def __post_init__(self):
         check_choice("strategy", self.strategy, STRATEGIES)
         check_choice("integration", self.integration, INTEGRATIONS)
-        for name in ("draws", "chains"):
+        for name in ("draws", "chains", "cores"):
             check_count(name, getattr(self, name))
         if self.like is not None:
             check_like(self.like, self.draws, self.chains)

@@ -6,6 +6,7 @@ they exist.
 """
 
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import pytensor.tensor as pt
@@ -214,12 +215,14 @@ class _Vectorized:
     def __init__(self, vectors, others, outputs, size, compile_kwargs):
         self.vectors, self.others, self.outputs = vectors, others, outputs
         self.options = {"size": size, "compile_kwargs": compile_kwargs}
-        self._compiled = {}
+        self._compiled, self._lock = {}, Lock()
 
     def __call__(self, vectors, others) -> list[np.ndarray]:
         ndim = vectors[0].ndim
         if ndim not in self._compiled:
-            self._compiled[ndim] = self._compile(ndim)
+            with self._lock:
+                if ndim not in self._compiled:
+                    self._compiled[ndim] = self._compile(ndim)
         with np.errstate(all="ignore"):
             found = self._compiled[ndim](*vectors, *others)
         if ndim == 1:

@@ -15,7 +15,7 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorConstant
 
-from pymc_inla.compile.straight_line import as_straight_line
+from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
 from pymc_inla.compile.ufuncs import use_ufuncs
 
 INTERPRETED = SequentialGraphRewriter(MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs), MergeOptimizer())
@@ -44,7 +44,19 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
             outputs = data_as_inputs(outputs)
         function = pytensor.function(inputs, outputs, **kwargs)
     function.trust_input = True
-    return as_straight_line(function) if interpreted else function
+    function = as_straight_line(function) if interpreted else function
+    return function if isinstance(function, StraightLine) else one_at_a_time(function)
+
+
+def one_at_a_time(function):
+    """The function for several threads: PyTensor's own hold inputs and outputs in storage that all calls share, and
+    several functions may contain the same inner one."""
+
+    def call(*arguments):
+        with PYTENSOR:
+            return function(*arguments)
+
+    return call
 
 
 def data_as_inputs(outputs):

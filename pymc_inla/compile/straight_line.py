@@ -5,10 +5,15 @@ shapes, types and error states of every operation. The graphs of this package ha
 into a list of plain calls.
 """
 
+from threading import RLock
+
 import numpy as np
 from pytensor.graph.op import HasInnerGraph
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.type import TensorType
+
+PYTENSOR = RLock()
+"""Held while functions and operations of PyTensor run, which keep inputs and outputs in storage that threads share"""
 
 
 class StraightLine:
@@ -72,7 +77,8 @@ def _call(node):
 
     def perform(*inputs):
         storage = [[None] for _ in node.outputs]
-        op.perform(node, [np.asarray(v) if t else v for v, t in zip(inputs, tensors, strict=True)], storage)
+        with PYTENSOR:
+            op.perform(node, [np.asarray(v) if t else v for v, t in zip(inputs, tensors, strict=True)], storage)
         return storage[0][0] if len(storage) == 1 else [cell[0] for cell in storage]
 
     return perform

@@ -51,7 +51,7 @@ def integrate_ccd(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> T
     unit = np.vstack([np.zeros(d), SPREAD * directions])
     z = np.where(unit < 0, unit * down, unit * up)
     theta = mode.to_theta(z)
-    nodes = [posterior(np.clip(t, lower, upper)) for t in theta]
+    nodes = posterior.evaluate_all(np.clip(theta, lower, upper))
     finite = np.array([np.isfinite(e.log_posterior) for e in nodes])
     n_sphere = len(z) - 1
     # Weights that integrate 1 and z'z exactly against a Gaussian, times the density at each point.

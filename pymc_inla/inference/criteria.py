@@ -22,6 +22,7 @@ from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import LOWEST, Nodes, tilt
 from pymc_inla.inference.inner import Cavities
 from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, LGMFunctions
 
@@ -108,17 +109,23 @@ def criteria_by_quadrature(
     z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
     w = w / w.sum()
     log_predictive, cdf = [], []
-    for k, weight in design:
-        theta = integral.nodes[k].theta
+
+    def at(theta: np.ndarray):
+        """What the predictors' distributions given theta say of every observation."""
         point = posterior.point(theta)
-        eta = point.eta_moments()
-        eta_mean += weight * eta.mean
-        for node, share in zip(z, w, strict=True):
-            value = eta.mean + eta.sd * skew_normal.moved(node, eta.skewness)
-            found.add(np.maximum(functions.log_likelihood(value, theta).value, LOWEST), weight * share)
-        cavities = point.cavities()
-        log_predictive.append(tilt(Nodes.around(functions, theta, eta, n_nodes), cavities).log_predictive)
-        cdf.append(predictive_cdf(functions, theta, cavities, n_nodes))
+        eta, cavities = point.eta_moments(), point.cavities()
+        values = eta.mean + eta.sd * np.array([skew_normal.moved(node, eta.skewness) for node in z])
+        log_p = np.maximum(functions.log_likelihood_values(values, theta), LOWEST)
+        left_out = tilt(Nodes.around(functions, theta, eta, n_nodes), cavities).log_predictive
+        return eta.mean, log_p, left_out, predictive_cdf(functions, theta, cavities, n_nodes)
+
+    evaluated = map_in_order(at, [integral.nodes[k].theta for k, _ in design])
+    for (_, weight), (mean, log_p, left_out, below) in zip(design, evaluated, strict=True):
+        eta_mean += weight * mean
+        for at_node, share in zip(log_p, w, strict=True):
+            found.add(at_node, weight * share)
+        log_predictive.append(left_out)
+        cdf.append(below)
     weights = np.array([weight for _, weight in design])
     has_cdf = functions.cdf is not None
     if fine:

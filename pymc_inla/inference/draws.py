@@ -86,23 +86,16 @@ def draw_joint(
     else:
         owner = np.arange(n_draws) % D
         theta = _spread(centers[owner], integral.density, rng) if moves else centers[owner]
-    # Draws of a center without an inner approximation go to the nearest one after it; theta* is the last.
-    centers = np.vstack([centers, integral.mode.theta_star])
     # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
     row = np.random.default_rng(order_seed).permutation(n_draws)
     theta_out, x = np.empty_like(theta), np.empty((n_draws, len(posterior(integral.mode.theta_star).x_star)))
     log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
     log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // x.shape[1])
-    for k, child in enumerate(x_seed.spawn(D + 1)):
-        mine = np.flatnonzero(owner == k)
-        if len(mine) == 0:
-            continue
-        if k < D and not np.isfinite(posterior(centers[k]).log_posterior):
-            owner[mine] = k + 1 + _nearest(theta[mine], centers[k + 1 :], integral)
-            continue
-        theta_out[row[mine]] = theta[mine]
-        point, x_rng = posterior.point(centers[k]), np.random.default_rng(child)
-        at_center = float(log_density(centers[k : k + 1])[0])
+    theta_out[row] = theta
+
+    def sample_at(point, mine: np.ndarray, x_rng: np.random.Generator) -> None:
+        """Draw x at a center into the rows of the draws that belong to it."""
+        at_center = float(log_density(point.theta[None])[0])
         for start in range(0, len(mine), at_once):
             some = mine[start : start + at_once]
             sample, target = point.sample(x_rng, len(some), densities=densities), row[some]
@@ -112,6 +105,15 @@ def draw_joint(
             log_q[target] = sample.log_q + at_center + moved
             log_p[target] = sample.log_joint + moved
             log_ratio[target] = log_p[target] - log_q[target]
+
+    generators = [np.random.default_rng(child) for child in x_seed.spawn(2 * D + 1)]
+    found = posterior.each(lambda k, point: sample_at(point, np.flatnonzero(owner == k), generators[k]), centers)
+    usable = np.append([np.isfinite(e.log_posterior) for e in found], True)
+    # Draws of a center without an inner approximation go to the nearest one that has it.
+    centers, lost = np.vstack([centers, integral.mode.theta_star])[usable], np.flatnonzero(~usable[owner])
+    nearest = _nearest(theta[lost], centers, integral)
+    for k in np.unique(nearest):
+        sample_at(posterior.point(centers[k]), lost[nearest == k], generators[D + k])
     if not densities:
         return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))

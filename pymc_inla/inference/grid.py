@@ -9,13 +9,14 @@ a lower tail of a percent may hold most of the variance of the effect.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 
 DEPTH = {1: 17.0, 2: 13.0, 3: 11.0}
 """Log units below the maximum at which the grid ends, by dimension (4e-8, 2e-6, 2e-5)."""
@@ -44,15 +45,20 @@ class Nodes:
 
     def add(self, z: np.ndarray) -> float:
         """Evaluate at z and return the log density (-inf where the inner optimization failed)."""
-        evaluation = self.posterior(self.mode.to_theta(z))
-        if any(evaluation is known for known in self.evaluations):
-            return evaluation.log_posterior
-        if np.isfinite(evaluation.log_posterior):
-            self.z.append(np.array(z, dtype=float))
-            self.evaluations.append(evaluation)
-        else:
-            self.failed.append(np.array(z, dtype=float))
-        return evaluation.log_posterior
+        return self.add_all([z])[0]
+
+    def add_all(self, points: list[np.ndarray]) -> list[float]:
+        """The same at several z."""
+        found = self.posterior.evaluate_all([self.mode.to_theta(z) for z in points])
+        for z, evaluation in zip(points, found, strict=True):
+            if any(evaluation is known for known in self.evaluations):
+                continue
+            if np.isfinite(evaluation.log_posterior):
+                self.z.append(np.array(z, dtype=float))
+                self.evaluations.append(evaluation)
+            else:
+                self.failed.append(np.array(z, dtype=float))
+        return [evaluation.log_posterior for evaluation in found]
 
     def failures_that_matter(self) -> int:
         """How many nodes have no value although the density there, extrapolated, is not negligible."""
@@ -105,14 +111,13 @@ class Nodes:
 
 def build_line(nodes: Nodes, modes: list[ThetaMode], max_points: int) -> bool:
     """Fill `nodes` along a line, from every mode outwards. Returns whether the density had decayed at both ends."""
-    top, decayed = -np.inf, True
+    decayed = True
     for mode in modes:
         center = float(nodes.mode.to_z(mode.theta_star)[0])
         step = STEP[1] * float(mode.root[0, 0] / nodes.mode.root[0, 0])
-        top = max(top, nodes.add(np.array([center])))
-        for sign in (1.0, -1.0):
-            top, ended = _walk(nodes, center, sign * step, top, max_points)
-            decayed &= ended
+        nodes.add(np.array([center]))
+        walks = [_walk(nodes, center, sign * step, max_points) for sign in (1.0, -1.0)]
+        decayed &= all(in_step(walks, lambda z: nodes.add_all([np.array([k]) for k in z])))
     # A second mode above the first one moves the level at which the tails end.
     while len(nodes.z) < max_points:
         order = np.argsort(nodes.points[:, 0])
@@ -126,16 +131,15 @@ def build_line(nodes: Nodes, modes: list[ThetaMode], max_points: int) -> bool:
         if not gaps:
             break
         before = len(nodes.z)
-        for g in sorted(gaps):
-            nodes.add(np.array([0.5 * (z[g] + z[g + 1])]))
+        nodes.add_all([np.array([0.5 * (z[g] + z[g + 1])]) for g in sorted(gaps)])
         if len(nodes.z) == before:
             break
     return decayed
 
 
-def _walk(nodes: Nodes, center: float, stride: float, top: float, max_points: int) -> tuple[float, bool]:
+def _walk(nodes: Nodes, center: float, stride: float, max_points: int) -> Generator[float, float, bool]:
     """Step outwards from a mode until the density has fallen by DEPTH, or another walk went there; wider steps where it
-    falls slowly. `stride` is the first step, with its sign."""
+    falls slowly. `stride` is the first step, with its sign. Returns whether the density had decayed."""
     unit, sign = abs(stride) / STEP[1], np.sign(stride)
     others = np.array([z[0] for z in nodes.z]) if nodes.z else np.zeros(0)
     beyond = others[sign * (others - center) > 1e-9]
@@ -144,22 +148,21 @@ def _walk(nodes: Nodes, center: float, stride: float, top: float, max_points: in
     for _ in range(max_points // 2):
         target = z + sign * unit * step
         if sign * target > met:
-            return top, True
+            return True
         if not nodes.inside(np.array([target])):
             target = _bound(nodes, sign)
             if abs(target - z) < 1e-6:
-                return top, value < top - 7.0
-        new = nodes.add(np.array([target]))
+                break
+        new = yield target
         if not np.isfinite(new):
             # No value there: approach in smaller steps and stop where that does not help.
             step *= 0.5
             if step < 0.1:
-                return top, value < top - 7.0
+                break
             continue
         drop, z, value = value - new, target, new
-        top = max(top, new)
-        if value < top - DEPTH[1]:
-            return top, True
+        if value < nodes.values.max() - DEPTH[1]:
+            return True
         # Along a Gaussian the drop grows with every step; along a plateau or an exponential tail it does not.
         if drop < 1.0:
             step = min(step * 1.3, 6.0)
@@ -167,7 +170,7 @@ def _walk(nodes: Nodes, center: float, stride: float, top: float, max_points: in
             step = min(step * 1.1, 6.0)
         elif drop > 8.0:
             step = max(step * 0.7, 0.5)
-    return top, value < top - 7.0
+    return bool(value < nodes.values.max() - 7.0)
 
 
 def _bound(nodes: Nodes, sign: float) -> float:
@@ -224,15 +227,15 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
     unit = 8  # keys count eighths of a step, so that refined nodes have integer keys too
     values: dict[tuple[int, ...], float] = {}
 
-    def evaluate(key: tuple[int, ...]) -> None:
-        z = lattice.to_z(np.array(key) * (h / unit))
-        values[key] = nodes.add(z) if nodes.inside(z) else -np.inf
+    def evaluate(keys: list[tuple[int, ...]]) -> None:
+        z = {key: lattice.to_z(np.array(key) * (h / unit)) for key in keys}
+        inside = [key for key in keys if nodes.inside(z[key])]
+        values.update(dict.fromkeys(keys, -np.inf))
+        values.update(zip(inside, nodes.add_all([z[key] for key in inside]), strict=True))
 
     block = np.stack(np.meshgrid(*[[-unit, 0, unit]] * d, indexing="ij"), -1).reshape(-1, d)
-    for key in map(tuple, block.tolist()):
-        evaluate(key)
-    for z in modes_z:
-        evaluate(tuple((np.round(lattice.to_u(z) / h) * unit).astype(int).tolist()))
+    evaluate([tuple(key) for key in block.tolist()])
+    evaluate([tuple((np.round(lattice.to_u(z) / h) * unit).astype(int).tolist()) for z in modes_z])
     steps = [tuple(unit * s * (np.arange(d) == j)) for j in range(d) for s in (1, -1)]
     decayed = True
     while len(nodes.z) < max_points:
@@ -250,8 +253,7 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
         chosen = [key for key, p, t in zip(wave, predicted, trusted, strict=True) if p > top - depth or not t]
         if not chosen:
             break
-        for key in chosen:
-            evaluate(key)
+        evaluate(chosen)
     else:
         top = max(values.values())
         decayed = False
@@ -269,15 +271,14 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
 
 def _fit_lattice(nodes: Nodes, d: int) -> Lattice:
     """Scale of each half axis from the drop of the log density at z = 2 (Rue, Martino & Chopin 2009, section 6.5)."""
-    top = nodes.add(np.zeros(d))
+    ends = {(side, j): 2.0 * (2 * side - 1) * (np.arange(d) == j) for j in range(d) for side in (0, 1)}
+    ends = {at: z for at, z in ends.items() if nodes.inside(z)}
+    top, *values = nodes.add_all([np.zeros(d), *ends.values()])
     scales = np.ones((2, d))
-    for j in range(d):
-        for side, sign in enumerate((-1.0, 1.0)):
-            z = 2.0 * sign * (np.arange(d) == j)
-            value = nodes.add(z) if nodes.inside(z) else -np.inf
-            drop = top - value
-            if np.isfinite(drop):
-                scales[side, j] = np.clip(2.0 / np.sqrt(2.0 * max(drop, 1e-6)), 0.4, 2.5)
+    for at, value in zip(ends, values, strict=True):
+        drop = top - value
+        if np.isfinite(drop):
+            scales[at] = np.clip(2.0 / np.sqrt(2.0 * max(drop, 1e-6)), 0.4, 2.5)
     return Lattice(scales[0], scales[1])
 
 
@@ -312,11 +313,9 @@ def _refine_lattice(nodes, lattice, values, evaluate, unit, max_points) -> None:
         chosen = [key for key in dict.fromkeys(chosen) if key not in values]
         if not chosen:
             return
-        for key in chosen:
-            if len(nodes.z) >= max_points:
-                return
-            evaluate(key)
-            half[key] = unit // 2
+        chosen = chosen[: max(0, max_points - len(nodes.z))]
+        evaluate(chosen)
+        half.update(dict.fromkeys(chosen, unit // 2))
 
 
 def lattice_scores(nodes: Nodes) -> np.ndarray:

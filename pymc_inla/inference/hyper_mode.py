@@ -242,14 +242,13 @@ def _local_root(posterior, current: Evaluation, B: np.ndarray, lower, upper) -> 
 
     Where the negative Hessian is not positive definite (a plateau, a mode at the bound) the scale found by BFGS stays.
     """
-    d = len(current.theta)
     values, vectors = np.linalg.eigh((B + B.T) / 2)
     axes = vectors * np.sqrt(np.maximum(values, 1e-12 * max(values.max(), 1e-12)))
     for _ in range(6):
-        changes = [_gradient_change(posterior, current, axes[:, j], lower, upper) for j in range(d)]
-        if any(change is None for change in changes):
+        changes = _gradient_changes(posterior, current, axes, lower, upper)
+        if changes is None:
             return _positive_root(B), False
-        H = np.array(changes) @ axes  # in coordinates theta = theta* + axes z
+        H = changes @ axes  # in coordinates theta = theta* + axes z
         curvature, rotation = np.linalg.eigh((H + H.T) / 2)
         if curvature.min() < -0.2 or (curvature.min() > 0.1 and curvature.max() < 10.0):
             break
@@ -268,14 +267,16 @@ def _within_bounds(root: np.ndarray, lower, upper) -> np.ndarray:
     return root / np.maximum(excess, 1.0)
 
 
-def _gradient_change(posterior, current: Evaluation, axis: np.ndarray, lower, upper) -> np.ndarray | None:
-    """Minus the derivative of the gradient along `axis`, (d,), by central differences."""
-    ends = [np.clip(current.theta + sign * DIFFERENCE_STEP * axis, lower, upper) for sign in (1.0, -1.0)]
-    up, down = (posterior(end, gradient=True) for end in ends)
-    width = np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm(axis)
-    if up.gradient is None or down.gradient is None or width == 0:
+def _gradient_changes(posterior, current: Evaluation, axes: np.ndarray, lower, upper) -> np.ndarray | None:
+    """Minus the derivative of the gradient along every column of `axes`, (d, d), by central differences."""
+    ends = np.clip(current.theta + DIFFERENCE_STEP * np.vstack([axes.T, -axes.T]), lower, upper)
+    evaluations = posterior.evaluate_all(ends, gradient=True)
+    up, down = np.reshape(ends, (2, *axes.shape))
+    width = np.linalg.norm(up - down, axis=1) / np.linalg.norm(axes, axis=0)
+    if any(e.gradient is None for e in evaluations) or np.any(width == 0):
         return None
-    return -(up.gradient - down.gradient) / width
+    up, down = np.reshape([e.gradient for e in evaluations], (2, *axes.shape))
+    return (down - up) / width[:, None]
 
 
 def _positive_root(B: np.ndarray) -> np.ndarray:

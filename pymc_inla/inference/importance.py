@@ -230,7 +230,7 @@ def _evaluate(posterior, mode, z, lower, upper):
     z = z[np.argsort(morton_key(z), kind="stable")]
     theta = mode.to_theta(z)
     inside = np.all((theta >= lower) & (theta <= upper), axis=1)
-    found = [posterior(t) for t in theta[inside]]
+    found = posterior.evaluate_all(theta[inside])
     finite = np.array([np.isfinite(e.log_posterior) for e in found])
     return (
         z[inside][finite],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from difflib import get_close_matches
 
 import numpy as np
@@ -14,7 +15,7 @@ from pymc_inla.inference.grid import Nodes, build_lattice, build_line
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.importance import integrate_importance
 from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
-from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 
 METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
@@ -161,20 +162,19 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     """
     d = len(mode.theta_star)
     modes = [mode]
-    for j in range(d):
-        for sign in (1.0, -1.0):
-            start = _rise(posterior, mode, sign * (np.arange(d) == j), lower, upper)
-            if start is None:
-                continue
-            center = posterior.center
-            other = find_theta_mode(posterior, start, lower, upper, max_iterations=25)
-            posterior.center = center
-            if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
-                modes.append(other)
+    rays = [_rise(mode, sign * axis, lower, upper) for axis in np.eye(d) for sign in (1.0, -1.0)]
+    for start in in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False)):
+        if start is None:
+            continue
+        center = posterior.center
+        other = find_theta_mode(posterior, start, lower, upper, max_iterations=25)
+        posterior.center = center
+        if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
+            modes.append(other)
     return sorted(modes, key=lambda m: -m.log_posterior)
 
 
-def _rise(posterior: ThetaPosterior, mode: ThetaMode, direction: np.ndarray, lower, upper) -> np.ndarray | None:
+def _rise(mode: ThetaMode, direction: np.ndarray, lower, upper) -> Generator[np.ndarray, Evaluation, np.ndarray | None]:
     """A point on a ray from which to search another mode: where the density rises, or where it must have risen before.
 
     The distances double, so that the slope of another mode towards this one, about half of the way, is met.
@@ -185,7 +185,7 @@ def _rise(posterior: ThetaPosterior, mode: ThetaMode, direction: np.ndarray, low
         theta = mode.to_theta(far * direction)
         if np.any(theta < lower) or np.any(theta > upper):
             return None
-        here = posterior(theta, gradient=True, keep=False)
+        here = yield theta
         if here.gradient is None or not np.isfinite(here.log_posterior):
             return None
         outwards = float(direction @ (mode.root.T @ here.gradient))

@@ -8,13 +8,14 @@ vanishes where the hyperparameters do not interact, however skewed each of them 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 
 DISTANCES = 1.5, 3.0, 6.0
 """Points of a profile on each side, and then twice as far again, until the density has fallen by DEPTH."""
@@ -50,28 +51,39 @@ class Profile:
 
 def axis_profiles(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[Profile, ...]:
     """Profiles of log p~(theta | y), without its part that is known everywhere, along all axes."""
-    return tuple(_profile(posterior, mode, axis, lower, upper) for axis in np.eye(len(mode.theta_star)))
+    axes = np.eye(len(mode.theta_star))
+    walks = [_side(posterior, mode, axis, sign, lower, upper) for axis in axes for sign in (-1.0, 1.0)]
+    sides = in_step(walks, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
+    return tuple(_joined(below | above) for below, above in zip(sides[::2], sides[1::2], strict=True))
 
 
-def _profile(posterior: ThetaPosterior, mode: ThetaMode, axis: np.ndarray, lower, upper) -> Profile:
+def _side(
+    posterior: ThetaPosterior, mode: ThetaMode, axis: np.ndarray, sign: float, lower, upper
+) -> Generator[np.ndarray, Evaluation, dict[float, tuple[float, float]]]:
+    """Value and slope of a profile at points on one side of the mode."""
+
     def rough(z: float) -> float:
         return float(posterior.rough_at(mode.to_theta(z * axis)[None])[0])
 
-    points = {0.0: (0.0, 0.0)}
-    for sign in (-1.0, 1.0):
-        distance, fallen = DISTANCES[0], 0.0
-        while distance <= FARTHEST and (distance <= DISTANCES[1] or fallen < DEPTH):
-            z = sign * distance
-            theta = mode.to_theta(z * axis)
-            if np.any(theta < lower) or np.any(theta > upper):
-                break
-            here = posterior(theta, gradient=True, keep=False)
-            if here.gradient is None or not np.isfinite(here.log_posterior):
-                break
-            fallen = mode.log_posterior - here.log_posterior
-            kinked = (rough(z + DIFFERENCE_STEP) - rough(z - DIFFERENCE_STEP)) / (2 * DIFFERENCE_STEP)
-            points[z] = rough(0.0) - rough(z) - fallen, float(axis @ (mode.root.T @ here.gradient)) - kinked
-            distance *= 2.0
+    points = {}
+    distance, fallen = DISTANCES[0], 0.0
+    while distance <= FARTHEST and (distance <= DISTANCES[1] or fallen < DEPTH):
+        z = sign * distance
+        theta = mode.to_theta(z * axis)
+        if np.any(theta < lower) or np.any(theta > upper):
+            break
+        here = yield theta
+        if here.gradient is None or not np.isfinite(here.log_posterior):
+            break
+        fallen = mode.log_posterior - here.log_posterior
+        kinked = (rough(z + DIFFERENCE_STEP) - rough(z - DIFFERENCE_STEP)) / (2 * DIFFERENCE_STEP)
+        points[z] = rough(0.0) - rough(z) - fallen, float(axis @ (mode.root.T @ here.gradient)) - kinked
+        distance *= 2.0
+    return points
+
+
+def _joined(points: dict[float, tuple[float, float]]) -> Profile:
+    points = points | {0.0: (0.0, 0.0)}
     z = np.array(sorted(points))
     value, slope = np.array([points[k] for k in z]).T
     return Profile(z, value, slope)

@@ -48,22 +48,20 @@ class InnerChange:
 
 
 def inner_change(
-    mode: ThetaMode, lower: np.ndarray, upper: np.ndarray, correction: Callable[[np.ndarray], float], how: str
+    mode: ThetaMode, lower: np.ndarray, upper: np.ndarray, corrections: Callable[[np.ndarray], np.ndarray], how: str
 ) -> InnerChange:
-    """Effect on theta of adding `correction(theta)` to the log density, from its values at theta* and at +-1 sd.
+    """Effect on theta of adding a correction to the log density, from its values at theta* and at +-1 sd.
 
     Parameters
     ----------
-    correction : callable
-        theta -> better minus used log p~(theta | y); NaN where it cannot be computed.
+    corrections : callable
+        (m, d) values of theta -> (m,) better minus used log p~(theta | y); NaN where it cannot be computed.
     """
-    at_mode = correction(mode.theta_star)
+    steps = mode.root.T
+    theta = mode.theta_star + np.vstack([np.zeros(len(steps)), steps, -steps])
+    at_mode, *changed = corrections(np.clip(theta, lower, upper))
     shifts, changes = [0.0], [0.0]
-    d = len(mode.theta_star)
-    for j in range(d):
-        step = mode.to_theta((np.arange(d) == j) * 1.0) - mode.theta_star
-        up = correction(np.clip(mode.theta_star + step, lower, upper)) - at_mode
-        down = correction(np.clip(mode.theta_star - step, lower, upper)) - at_mode
+    for up, down in np.reshape(changed, (2, -1)).T - at_mode:
         curvature = np.clip(-(up + down), -0.9, 100.0)
         # log density -(1 + c) z^2 / 2 + s z: mean s / (1 + c), sd (1 + c)^(-1/2)
         shifts.append(abs(0.5 * (up - down)) / (1.0 + curvature))

@@ -16,6 +16,7 @@ from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import POINTS_OF_THREE, check_integration, integrate_theta
 from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
     Choice,
@@ -190,13 +191,14 @@ def criteria_budget(n_obs: int) -> tuple[int, int]:
 def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
     """Mixtures of the conditional moments of x at the design points."""
     # backwards: the points evaluated last are still kept
-    return _mix([posterior.moments(e.theta) for e in reversed(integral.nodes)][::-1], integral)
+    moments = map_in_order(lambda e: posterior.moments(e.theta), reversed(integral.nodes))
+    return _mix(list(moments)[::-1], integral)
 
 
 def predictor_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
     """Mixtures of the conditional moments of eta at the design points; of many predictors, skew normals with the
     moments of the mixtures."""
-    moments = [posterior.point(e.theta).predictor_marginals() for e in integral.nodes]
+    moments = list(map_in_order(lambda e: posterior.point(e.theta).predictor_marginals(), integral.nodes))
     if len(moments[0].mean) <= KEEP_DENSITIES:
         return _mix(moments, integral)
     w = integral.weights
@@ -243,7 +245,11 @@ def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, 
     if (functions.n_x + functions.n_eta) * m > 5e6:
         return InnerChange.unknown("importance ratios (too large)")
     return inner_change(
-        mode, lower, upper, lambda theta: cumulant_correction(posterior.point(theta), 1, m), "importance weighting of x"
+        mode,
+        lower,
+        upper,
+        lambda thetas: np.array(list(map_in_order(lambda t: cumulant_correction(posterior.point(t), 1, m), thetas))),
+        "importance weighting of x",
     )
 
 

@@ -148,12 +148,12 @@ def _local_quadrature(functions: LGMFunctions):
 def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, lower, upper, how: str) -> InnerChange:
     """What replacing the inner approximation of `posterior` by that of `other` would change in theta."""
 
-    def correction(theta: np.ndarray) -> float:
-        value = posterior(theta, keep=False)
-        other.set_center(value)  # the same theta is nearer than any other
-        return other(theta, keep=False).log_posterior - value.log_posterior
+    def corrections(thetas: np.ndarray) -> np.ndarray:
+        values = posterior.evaluate_all(thetas, keep=False)
+        better = other.evaluate_all(thetas, keep=False, starts=values)  # the same theta is nearer than any other
+        return np.array([b.log_posterior - v.log_posterior for b, v in zip(better, values, strict=True)])
 
-    return inner_change(mode, lower, upper, correction, how)
+    return inner_change(mode, lower, upper, corrections, how)
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):

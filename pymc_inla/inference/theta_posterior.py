@@ -6,21 +6,27 @@ the mode of its nearest neighbor, and the number of evaluations is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.status import Status
 
 KEEP_BYTES = 2.5e8
 """The points used last are kept whole (with their factors) up to this estimated size; of the others only the mode x* is
 kept as a warm start, and a point that is needed again is evaluated again."""
 
+AT_ONCE, LARGE_POINT = 8, 2e6
+"""Values of theta that are evaluated side by side where a point has more bytes than this. In smaller models Python is
+busier than the numerics, and threads would wait for each other."""
 NEIGHBORS = 12
 """Known points that a warm start is extrapolated from"""
 SAMPLED_PREDICTORS = 2000
+"""Linear predictors whose variances say where the grid needs nodes"""
 LARGEST_WEIGHTS = 8.0
 """Sum of the absolute weights of an extrapolation, beyond which a polynomial of lower degree is used"""
 
@@ -74,7 +80,7 @@ class ThetaPosterior:
     inner : InnerApproximation
         Has ``evaluate(theta, start, gradient=...)``.
     bytes_per_point : float
-        Estimated size of one inner point, which decides how many are kept.
+        Estimated size of one inner point, which decides how many are kept, and whether several are evaluated at once.
     """
 
     def __init__(self, inner, bytes_per_point: float = 0.0):
@@ -84,6 +90,8 @@ class ThetaPosterior:
         self._points: dict[bytes, Any] = {}  # the one used last comes last
         self._moments: dict[bytes, Any] = {}
         self._predictors: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._lock = Lock()
+        self.at_once = AT_ONCE if bytes_per_point > LARGE_POINT else 1
         self.n_evaluations = 0
         self.n_passes = 0
         self.n_newton = 0
@@ -105,19 +113,52 @@ class ThetaPosterior:
         keep : bool
             Whether the point may be needed again with its factor.
         """
-        theta = np.ascontiguousarray(theta, dtype=float)
-        key = theta.tobytes()
-        known = self._memory.get(key)
-        if known is None or (known.gradient is None and gradient):
-            start = WarmStart(known.theta, known.x_star) if known is not None else self._warm_start(theta)
-            point = self._evaluate(theta, start, gradient)
-            known = self._memory[key] = self._evaluation(point)
+        return self.evaluate_all([theta], gradient=gradient, keep=keep)[0]
+
+    def evaluate_all(
+        self, thetas: Iterable, *, gradient: bool = False, keep: bool = True, starts: list[Evaluation] | None = None
+    ) -> list[Evaluation]:
+        """Evaluate at several theta, `at_once` of them side by side, none of which starts from another.
+
+        Parameters
+        ----------
+        starts : list of Evaluation, optional
+            Where the inner searches start, instead of near what is known.
+        """
+        thetas = [np.ascontiguousarray(theta, dtype=float) for theta in thetas]
+        starts = [None] * len(thetas) if starts is None else starts
+        for first in range(0, len(thetas), self.at_once):
+            portion = slice(first, first + self.at_once)
+            self._evaluate_portion(thetas[portion], starts[portion], gradient, keep)
+        return [self._memory[theta.tobytes()] for theta in thetas]
+
+    def _evaluate_portion(self, thetas, starts, gradient: bool, keep: bool) -> None:
+        wanted = {}
+        for theta, start in zip(thetas, starts, strict=True):
+            key = theta.tobytes()
+            known = self._memory.get(key)
+            if known is None or (known.gradient is None and gradient):
+                wanted[key] = theta, self._warm_start(theta, known or start)
+
+        def evaluate(work):
+            theta, start = work
+            point, tried = self._evaluate(theta, start, gradient)
+            evaluation = self._evaluation(point)
+            collect = self.collect_moments and np.isfinite(evaluation.log_posterior)
+            return point, tried, evaluation, (point.moments(), _sampled(point.eta_moments())) if collect else None
+
+        for key, found in zip(wanted, map_in_order(evaluate, wanted.values()), strict=True):
+            point, tried, self._memory[key], moments = found
+            self._count(tried)
             if keep:
                 self._keep(key, point)
-        if self.collect_moments and key not in self._moments and np.isfinite(known.log_posterior):
-            self._moments[key] = self.point(theta).moments()
-            self.predictors(theta)
-        return known
+            if moments is not None:
+                self._moments[key], self._predictors[key] = moments
+        if self.collect_moments:
+            for theta in thetas:
+                if np.isfinite(self._memory[theta.tobytes()].log_posterior):
+                    self.moments(theta)
+                    self.predictors(theta)
 
     def _evaluation(self, point) -> Evaluation:
         value, g = float(point.log_posterior), point.gradient
@@ -130,10 +171,11 @@ class ThetaPosterior:
 
     def _keep(self, key: bytes, point) -> None:
         """Remember the whole point, and forget those that were used longest ago where they take too much memory."""
-        self._points.pop(key, None)
-        self._points[key] = point
-        while len(self._points) > 1 and len(self._points) * self.bytes_per_point > KEEP_BYTES:
-            del self._points[next(iter(self._points))]
+        with self._lock:
+            self._points.pop(key, None)
+            self._points[key] = point
+            while len(self._points) > 1 and len(self._points) * self.bytes_per_point > KEEP_BYTES:
+                del self._points[next(iter(self._points))]
 
     def rough_at(self, theta: np.ndarray) -> np.ndarray:
         """The part of the log density that is not to be interpolated (see `kinks`), (m, d) to (m,)."""
@@ -157,8 +199,33 @@ class ThetaPosterior:
         self.root = root if len(root) else None
         self.strict = self(theta_star).status is Status.CONVERGED
 
-    def _warm_start(self, theta: np.ndarray):
-        """x* at theta, extrapolated from the nearest known points by a polynomial of degree two, one or zero."""
+    def each(self, function: Callable[[int, Any], Any], thetas: Iterable) -> list[Evaluation]:
+        """Call function(k, point) at several theta, side by side, where there is an inner approximation; the points are
+        not kept."""
+        thetas = [np.ascontiguousarray(theta, dtype=float) for theta in thetas]
+        starts = [self._warm_start(theta, self._memory.get(theta.tobytes())) for theta in thetas]
+
+        def at(k: int):
+            point, tried = self._points.get(thetas[k].tobytes()), []
+            if point is None:
+                point, tried = self._evaluate(thetas[k], starts[k], False)
+            evaluation = self._evaluation(point)
+            if np.isfinite(evaluation.log_posterior):
+                function(k, point)
+            return evaluation, tried
+
+        found = []
+        for evaluation, tried in map_in_order(at, range(len(thetas))):
+            self._memory.setdefault(evaluation.theta.tobytes(), evaluation)
+            self._count(tried)
+            found.append(evaluation)
+        return found
+
+    def _warm_start(self, theta: np.ndarray, near: Evaluation | None = None):
+        """The mode that is known `near` theta, or x* at theta, extrapolated from the nearest known points by a
+        polynomial of degree two, one or zero."""
+        if near is not None:
+            return WarmStart(near.theta, near.x_star)
         known = [e for e in self._memory.values() if np.isfinite(e.log_posterior)] if self.root is not None else []
         if not known:
             return self.center
@@ -179,9 +246,7 @@ class ThetaPosterior:
         """(mean, sd) of SAMPLED_PREDICTORS linear predictors, evenly spaced, at theta."""
         key = np.ascontiguousarray(theta, dtype=float).tobytes()
         if key not in self._predictors:
-            eta = self.point(theta).eta_moments()
-            every = slice(None, None, max(1, -(-len(eta.mean) // SAMPLED_PREDICTORS)))
-            self._predictors[key] = eta.mean[every].copy(), eta.sd[every].copy()
+            self._predictors[key] = _sampled(self.point(theta).eta_moments())
         return self._predictors[key]
 
     def point(self, theta: np.ndarray):
@@ -190,23 +255,47 @@ class ThetaPosterior:
         known = self._memory[key] if key in self._memory else self(theta)
         point = self._points.get(key)
         if point is None:
-            point = self._evaluate(known.theta, WarmStart(known.theta, known.x_star), False)
+            point, tried = self._evaluate(known.theta, WarmStart(known.theta, known.x_star), False)
+            self._count(tried)
         self._keep(key, point)
         return point
 
-    def _evaluate(self, theta: np.ndarray, start, gradient: bool):
+    def _evaluate(self, theta: np.ndarray, start, gradient: bool) -> tuple[Any, list]:
+        """The point, and all that were tried."""
         point = self.inner.evaluate(theta, start, gradient=gradient)
         if point.status is not Status.CONVERGED and start is not None:
             # A start far from the mode of this theta can mislead Newton's method: try once from scratch.
             fresh = self.inner.evaluate(theta, None, gradient=gradient)
-            self._count(fresh)
-            if fresh.status is Status.CONVERGED:
-                self._count(point)
-                return fresh
-        self._count(point)
-        return point
+            return (fresh if fresh.status is Status.CONVERGED else point), [fresh, point]
+        return point, [point]
 
-    def _count(self, point) -> None:
-        self.n_evaluations += 1
-        self.n_passes += int(point.n_passes)
-        self.n_newton += int(point.n_newton)
+    def _count(self, points: list) -> None:
+        with self._lock:
+            self.n_evaluations += len(points)
+            self.n_passes += sum(int(point.n_passes) for point in points)
+            self.n_newton += sum(int(point.n_newton) for point in points)
+
+
+def _sampled(eta) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, sd) of SAMPLED_PREDICTORS linear predictors"""
+    every = slice(None, None, max(1, -(-len(eta.mean) // SAMPLED_PREDICTORS)))
+    return eta.mean[every].copy(), eta.sd[every].copy()
+
+
+def in_step(searches: list[Generator], evaluate_all: Callable[[list], list]) -> list:
+    """Run searches side by side: each yields a place, is sent the value there, and returns its outcome."""
+    outcomes, asked = [None] * len(searches), {}
+
+    def advance(k: int, value) -> None:
+        try:
+            asked[k] = searches[k].send(value)
+        except StopIteration as end:
+            outcomes[k] = end.value
+
+    for k in range(len(searches)):
+        advance(k, None)
+    while asked:
+        places, asked = asked, {}
+        for k, value in zip(places, evaluate_all(list(places.values())), strict=True):
+            advance(k, value)
+    return outcomes

@@ -18,6 +18,7 @@ from pymc_inla.analysis.context import model_meant
 from pymc_inla.compile import compile_log_prior_theta, compile_model, compile_outputs
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
 from pymc_inla.inference import run_inference
+from pymc_inla.inference.parallel import available_cores, on_cores
 from pymc_inla.lgm import INLAResult, LatentGaussianModel
 from pymc_inla.options import INTEGRATIONS, STRATEGIES, check_choice, check_random_seed, chosen_names, seed_sequence
 from pymc_inla.output.alternative_priors import (
@@ -186,7 +187,7 @@ def prior_sensitivity(
         "random_seed": seed,
         "criteria": False,
     }
-    with FitProgress(progressbar) as progress:
+    with FitProgress(progressbar) as progress, on_cores(available_cores()):
         declared = run_inference(functions, **common)
         parts = [summarize(lgm, outputs, declared, wanted).assign(prior=DECLARED)]
         for k, (name, (log_prior_theta, normalized)) in enumerate(alternatives.items()):

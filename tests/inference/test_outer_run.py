@@ -292,7 +292,7 @@ def test_reliability_measures_a_wrong_inner_approximation():
     _, integral = integrated(lambda t: -0.5 * np.sum((t - 1) ** 2) / 0.25, 1)
     wide = np.array([-99.0]), np.array([99.0])
     change = inner_change(
-        integral.mode, *wide, lambda t: 0.4 * (t[0] - 1) / 0.5 - 0.25 * ((t[0] - 1) / 0.5) ** 2 + 3, "test"
+        integral.mode, *wide, lambda t: 0.4 * (t[:, 0] - 1) / 0.5 - 0.25 * ((t[:, 0] - 1) / 0.5) ** 2 + 3, "test"
     )
     assert abs(change.shift - 0.4 / 1.5) < 1e-3 and abs(change.sd - (1 - 1.5**-0.5)) < 1e-3
     verdict = judge_with(change)
