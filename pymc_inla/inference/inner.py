@@ -60,6 +60,8 @@ class InnerPoint(Protocol):
     status: Status
     n_newton: int
     n_passes: int
+    cancellation: float
+    """Relative error that rounding makes in the curvature of the latents"""
 
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y)."""

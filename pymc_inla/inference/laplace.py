@@ -53,6 +53,11 @@ class LaplacePoint:
     def n_passes(self):
         return self.mode.n_passes
 
+    @property
+    def cancellation(self) -> float:
+        # eliminating the local latents takes no differences of large numbers
+        return 0.0
+
     @cached_property
     def selected_inverse(self) -> SelectedInverse:
         return self.mode.factor.selected_inverse()

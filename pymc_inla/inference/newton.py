@@ -151,7 +151,9 @@ class _Search:
         self.n_passes += 1
         Qx = self.system.multiply_Q(self.prior.Q, x)
         likelihood = self.functions.log_likelihood(eta, self.theta)
-        value = float(np.sum(likelihood.value)) + self.prior.c + float(x @ (self.prior.b - 0.5 * Qx))
+        # a step too far ends at -inf
+        with np.errstate(over="ignore"):
+            value = float(np.sum(likelihood.value)) + self.prior.c + float(x @ (self.prior.b - 0.5 * Qx))
         return _Iterate(x, eta, Qx, value, likelihood)
 
     def starts(self, x_start) -> list:

@@ -60,6 +60,10 @@ class QuadraturePoint:
             return B.expand(linalg.cho_solve(self.factor, B.Z.T))
         return inverse_from_cholesky(self.factor[0])
 
+    @property
+    def cancellation(self) -> float:
+        return self.integral.cancellation
+
     @cached_property
     def adjoint(self) -> Adjoint:
         """Derivatives at the nodes, shared between gradient and moments."""

@@ -26,6 +26,9 @@ SD_CHECK, SD_BAD = 0.1, 0.4
 """Relative change of a sd of theta."""
 OUTER_CHECK, OUTER_BAD = 0.03, 0.2
 K_CHECK = 0.7
+CANCELLATION_CHECK, CANCELLATION_BAD = 0.003, 0.01
+"""Relative error of the information on shared latents by rounding. Above 30 groups sds were off by 0.7 % at 0.004 and
+by 20 % at 0.02."""
 GAP_CHECK = 0.1
 """Posterior sd by which draws and deterministic marginals may differ beyond Monte Carlo error."""
 
@@ -108,6 +111,7 @@ def judge(
     quadrature_fits: bool,
     gap: float = 0.0,
     theta_k_hat: float = np.nan,
+    cancellation: float = 0.0,
 ) -> Reliability:
     """Verdict "good", "check" or "bad" with its reasons.
 
@@ -157,6 +161,13 @@ def judge(
             f"search for the mode of the hyperparameters: {mode_status.value}. The design covers the density around "
             "the best point found; check `start`",
         )
+    if cancellation > CANCELLATION_CHECK:
+        say(
+            2 if cancellation > CANCELLATION_BAD else 1,
+            "rounding: the data determine some group effects so much better than their prior does (counts of many "
+            "millions) that double precision loses the information on what the groups share; give the counts in larger "
+            'units, or use strategy="laplace" and compare with NUTS',
+        )
     if k_hat > K_CHECK and np.isnan(change.shift):
         say(
             1,
@@ -172,5 +183,6 @@ def judge(
         "k_hat": k_hat,
         "importance_efficiency": efficiency,
         "theta_k_hat": theta_k_hat,
+        "cancellation": cancellation,
     }
     return Reliability(("good", "check", "bad")[level], tuple(messages), {k: float(v) for k, v in numbers.items()})

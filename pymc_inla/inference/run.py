@@ -131,6 +131,7 @@ def run_inference(
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
         gap=draws_gap(draws, latent_summary),
         theta_k_hat=integral.k_hat,
+        cancellation=posterior.point(integral.highest).cancellation,
     )
     counts |= {
         "n_theta_evaluations": posterior.n_evaluations,
