@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp
 
 from pymc_inla.inference.lattice import LatticeDensity
 from pymc_inla.lgm import QUANTILES, Marginals
+
+if TYPE_CHECKING:
+    from pymc_inla.inference.nested import NestedDensity
 
 GRID_SIZE = 201
 
@@ -31,8 +35,8 @@ class IntegratedDensity:
     """(d, d): a point stands for theta + cell u, u uniform on (-1/2, 1/2)^d; zero for quasi-random points"""
     log_density_at: Callable[[np.ndarray], np.ndarray]
     """(m, d) to (m,): log of the normalized density"""
-    lattice: LatticeDensity | None = None
-    """The same points as a regular grid, where they are one"""
+    lattice: LatticeDensity | NestedDensity | None = None
+    """The same density with its marginals to many digits, where there is a grid or there are lines"""
 
     @property
     def d(self) -> int:

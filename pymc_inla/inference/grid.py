@@ -20,6 +20,8 @@ from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_s
 
 DEPTH = {1: 17.0, 2: 13.0, 3: 11.0}
 """Log units below the maximum at which the grid ends, by dimension (4e-8, 2e-6, 2e-5)."""
+SHALLOW = 6.0
+"""The same within a line that holds little of the mass"""
 STEP = {1: 1.25, 2: 1.5, 3: 1.5}
 SCORE_TOLERANCE = 4e-3
 """Refine while mass (or share of a latent variance) times leave-one-out error of a node exceeds this. The error with
@@ -37,6 +39,8 @@ class Nodes:
     z: list[np.ndarray] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     failed: list[np.ndarray] = field(default_factory=list)
+    elsewhere: float = -np.inf
+    """Log density at a point that is not on this line, beside which low parts of it do not matter"""
 
     def inside(self, z: np.ndarray) -> bool:
         """Whether theta(z) is within the bounds."""
@@ -59,6 +63,11 @@ class Nodes:
             else:
                 self.failed.append(np.array(z, dtype=float))
         return [evaluation.log_posterior for evaluation in found]
+
+    def ended(self, value: float, depth: float) -> bool:
+        """Whether a log density is so low that a line may end there."""
+        top = self.values.max()
+        return value < max(top - depth, min(self.elsewhere - depth, top - SHALLOW))
 
     def failures_that_matter(self) -> int:
         """How many nodes have no value although the density there, extrapolated, is not negligible."""
@@ -109,23 +118,26 @@ class Nodes:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def build_line(nodes: Nodes, modes: list[ThetaMode], max_points: int) -> bool:
+def build_line(
+    nodes: Nodes, modes: list[ThetaMode], max_points: int, depth: float = DEPTH[1], tolerance: float = SCORE_TOLERANCE
+) -> bool:
     """Fill `nodes` along a line, from every mode outwards. Returns whether the density had decayed at both ends."""
     decayed = True
     for mode in modes:
         center = float(nodes.mode.to_z(mode.theta_star)[0])
         step = STEP[1] * float(mode.root[0, 0] / nodes.mode.root[0, 0])
         nodes.add(np.array([center]))
-        walks = [_walk(nodes, center, sign * step, max_points) for sign in (1.0, -1.0)]
+        walks = [_walk(nodes, center, sign * step, max_points, depth) for sign in (1.0, -1.0)]
         decayed &= all(in_step(walks, lambda z: nodes.add_all([np.array([k]) for k in z])))
     # A second mode above the first one moves the level at which the tails end.
+    tolerance = tolerance * max(1.0, np.exp(min(nodes.elsewhere - nodes.values.max(), SHALLOW)))
     while len(nodes.z) < max_points:
         order = np.argsort(nodes.points[:, 0])
         z = nodes.points[order, 0]
         score = line_scores(nodes)[order]
-        if score.max() < SCORE_TOLERANCE:
+        if score.max() < tolerance:
             break
-        worst = np.flatnonzero(score >= max(SCORE_TOLERANCE, 0.2 * score.max()))
+        worst = np.flatnonzero(score >= max(tolerance, 0.2 * score.max()))
         gaps = {g for k in worst for g in (k - 1, k) if 0 <= g < len(z) - 1}
         gaps = {g for g in gaps if z[g + 1] - z[g] > 0.02}
         if not gaps:
@@ -137,9 +149,9 @@ def build_line(nodes: Nodes, modes: list[ThetaMode], max_points: int) -> bool:
     return decayed
 
 
-def _walk(nodes: Nodes, center: float, stride: float, max_points: int) -> Generator[float, float, bool]:
-    """Step outwards from a mode until the density has fallen by DEPTH, or another walk went there; wider steps where it
-    falls slowly. `stride` is the first step, with its sign. Returns whether the density had decayed."""
+def _walk(nodes: Nodes, center: float, stride: float, max_points: int, depth: float) -> Generator[float, float, bool]:
+    """Step outwards from a mode until the density has fallen by `depth`, or another walk went there; wider steps where
+    it falls slowly. `stride` is the first step, with its sign. Returns whether the density had decayed."""
     unit, sign = abs(stride) / STEP[1], np.sign(stride)
     others = np.array([z[0] for z in nodes.z]) if nodes.z else np.zeros(0)
     beyond = others[sign * (others - center) > 1e-9]
@@ -161,7 +173,7 @@ def _walk(nodes: Nodes, center: float, stride: float, max_points: int) -> Genera
                 break
             continue
         drop, z, value = value - new, target, new
-        if value < nodes.values.max() - DEPTH[1]:
+        if nodes.ended(value, depth):
             return True
         # Along a Gaussian the drop grows with every step; along a plateau or an exponential tail it does not.
         if drop < 1.0:
@@ -223,7 +235,7 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
     """Fill `nodes` by growing a region from every mode. Returns the lattice and whether all of its border decayed."""
     d = len(nodes.lower)
     h, depth = STEP[d], DEPTH[d]
-    lattice = _fit_lattice(nodes, d)
+    lattice = fit_lattice(nodes, d)
     unit = 8  # keys count eighths of a step, so that refined nodes have integer keys too
     values: dict[tuple[int, ...], float] = {}
 
@@ -269,7 +281,7 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
     return lattice, decayed and not outside
 
 
-def _fit_lattice(nodes: Nodes, d: int) -> Lattice:
+def fit_lattice(nodes: Nodes, d: int) -> Lattice:
     """Scale of each half axis from the drop of the log density at z = 2 (Rue, Martino & Chopin 2009, section 6.5)."""
     ends = {(side, j): 2.0 * (2 * side - 1) * (np.arange(d) == j) for j in range(d) for side in (0, 1)}
     ends = {at: z for at, z in ends.items() if nodes.inside(z)}

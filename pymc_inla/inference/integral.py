@@ -43,6 +43,8 @@ class ThetaIntegral:
     """(d, F, K) change of the interpolant over one sd of z_j within the surroundings that each component stands for"""
     k_hat: float = np.nan
     """Pareto shape of the importance ratios of theta, where there are any"""
+    decayed: bool = True
+    """Whether the density had decayed where the nodes end"""
     messages: tuple[str, ...] = ()
 
     @property
@@ -101,11 +103,11 @@ def fine_grid(nodes_z: np.ndarray, lower_z: np.ndarray, upper_z: np.ndarray) -> 
 
 
 def integrate_grid(
-    method: str,
     mode: ThetaMode,
     nodes_z: np.ndarray,
     evaluations: tuple[Evaluation, ...],
     *,
+    decayed: bool = True,
     messages: tuple[str, ...] = (),
     lower: np.ndarray,
     upper: np.ndarray,
@@ -117,6 +119,8 @@ def integrate_grid(
     ----------
     nodes_z : array (K, d)
     evaluations : K evaluations
+    decayed : bool
+        Whether the density had decayed where the nodes end.
     lower, upper : array (d,)
         Bounds of theta; the density is zero outside.
     rough_at : callable
@@ -159,7 +163,7 @@ def integrate_grid(
     fine_z, fine_weights, fine_spread = _aggregate(grid, mass, covariance_z)
     change, ml_change = _refinement_change(mode, emulator, smooth, grid, known + smooth.max() - top, density, log_sum)
     return ThetaIntegral(
-        method=method,
+        method="grid",
         mode=mode,
         nodes=evaluations,
         weights=weights,
@@ -171,7 +175,18 @@ def integrate_grid(
         fine_weights=fine_weights,
         fine_matrix=emulator.matrix(fine_z),
         fine_slopes=_slopes(emulator, fine_z, fine_spread),
+        decayed=decayed,
         messages=messages,
+    )
+
+
+def failure_messages(n_failed: int) -> tuple[str, ...]:
+    """What to say of nodes that have no value although the density there is not negligible."""
+    if not n_failed:
+        return ()
+    return (
+        f"the inner optimization failed at {n_failed} design points of the hyperparameters; they were left out and the "
+        "density there is interpolated",
     )
 
 

@@ -11,16 +11,22 @@ from scipy.interpolate import CubicHermiteSpline
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
 from pymc_inla.inference.ccd import integrate_ccd
 from pymc_inla.inference.density import IntegratedDensity
-from pymc_inla.inference.grid import Nodes, build_lattice, build_line
+from pymc_inla.inference.grid import Nodes, build_lattice, build_line, fit_lattice
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.importance import integrate_importance
-from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
+from pymc_inla.inference.integral import ThetaIntegral, failure_messages, integrate_grid
+from pymc_inla.inference.nested import integrate_nested
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 
 METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
 POINTS_OF_THREE = 400
 """A grid over three hyperparameters takes 150 to 300 points, and importance sampling half of that."""
+CORRELATED, SKEWED, UNSETTLED = 0.4, 0.2, 0.015
+"""Two hyperparameters are integrated line by line where they are correlated at the mode and the density is not Gaussian
+(logarithm of a scale at z = 2), or where refinement of a lattice would change a quantile by more than UNSETTLED"""
+POINTS_OF_LINES = 400
+"""What that may take"""
 FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
 TROUGH = 70.0
@@ -99,45 +105,55 @@ def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
     d = len(mode.theta_star)
     modes = find_other_modes(posterior, mode, lower, upper)
     mode = modes[0]
-    nodes = Nodes(posterior, mode, lower, upper)
     posterior.collect_moments = True  # every node of a grid is a design point
-    if d == 1:
+    affordable = d == 2 and max_points >= POINTS_OF_LINES
+    if affordable and _is_bent(Nodes(posterior, mode, lower, upper)):
+        result = integrate_nested(posterior, modes, lower, upper)
+    else:
+        result = _lattice(posterior, modes, lower, upper, max_points)
+        if affordable and result.outer_change > UNSETTLED:
+            result = integrate_nested(posterior, modes, lower, upper)
+    posterior.collect_moments = False
+    if not result.decayed:
+        _check_proper(result, lower, upper, names)
+    return result
+
+
+def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> ThetaIntegral:
+    mode = modes[0]
+    nodes = Nodes(posterior, mode, lower, upper)
+    if len(mode.theta_star) == 1:
         decayed = build_line(nodes, modes, min(max_points, 80))
     else:
         _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in modes[1:]], max_points)
-    posterior.collect_moments = False
     if len(nodes.z) < 3:
         raise ConvergenceError(
             "log p(theta | y) could not be evaluated around its mode: the inner optimization failed at "
             f"{len(nodes.failed)} of {len(nodes.failed) + len(nodes.z)} points. Check the priors, or use "
             "integration='eb'."
         )
-    messages = []
-    if nodes.failures_that_matter():
-        messages.append(
-            f"the inner optimization failed at {nodes.failures_that_matter()} design points of the hyperparameters; "
-            "they were left out and the density there is interpolated"
-        )
-    result = integrate_grid(
-        "grid",
+    return integrate_grid(
         mode,
         nodes.points,
         tuple(nodes.evaluations),
+        decayed=decayed,
+        messages=failure_messages(nodes.failures_that_matter()),
         lower=lower,
         upper=upper,
-        messages=tuple(messages),
         rough_at=posterior.rough_at,
     )
-    if not decayed:
-        _check_proper(nodes, lower, upper, names)
-    return result
 
 
-def _check_proper(nodes: Nodes, lower, upper, names) -> None:
+def _is_bent(nodes: Nodes) -> bool:
+    C, lattice = nodes.mode.covariance, fit_lattice(nodes, 2)
+    correlation = C[0, 1] / np.sqrt(C[0, 0] * C[1, 1])
+    return bool(abs(correlation) > CORRELATED and np.max(np.abs(np.log([lattice.down, lattice.up]))) > SKEWED)
+
+
+def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
     """A density that is flat at the bound of the numerical range has no finite integral."""
-    f, z = nodes.values, nodes.points
-    theta = nodes.mode.to_theta(z)
-    for j in range(z.shape[1]):
+    f, theta = integral.log_density, np.array([e.theta for e in integral.nodes])
+    for j in range(theta.shape[1]):
         for end, edge, side in (
             (np.argmax(theta[:, j]), upper[j], "upper"),
             (np.argmin(theta[:, j]), lower[j], "lower"),
