@@ -137,17 +137,17 @@ def independent_log_gammas(t):
 
 
 TWO = {
-    # the banana is the least Gaussian shape; 0.03 sd is what outer_change reports for it
-    "banana": (banana, (-5, -3), (5, 11), 0.03),
-    "two modes": (two_modes, (-1, -2.5), (7, 5), 0.015),
-    "plateau": (plateau_and_normal, (-8, -6), (14, 8), 0.015),
-    "skewed": (independent_log_gammas, (-10, -16), (4, 4), 0.015),
+    # the last number bounds the evaluations: the banana and the correlated plateau are integrated line by line
+    "banana": (banana, (-5, -3), (5, 11), 0.01, 250),
+    "two modes": (two_modes, (-1, -2.5), (7, 5), 0.015, 250),
+    "plateau": (plateau_and_normal, (-8, -6), (14, 8), 0.01, 350),
+    "skewed": (independent_log_gammas, (-10, -16), (4, 4), 0.015, 250),
 }
 
 
 @pytest.mark.parametrize("name", TWO)
 def test_two_hyperparameters(name):
-    f, low, high, tolerance = TWO[name]
+    f, low, high, tolerance, most = TWO[name]
     posterior, result = integrate(f, 2)
     truth, log_integral = brute_force(f, low, high, 301)
     marginal = theta_marginals(result.density)
@@ -158,7 +158,7 @@ def test_two_hyperparameters(name):
         assert abs(marginal.mean[j] - mean) < 0.01 * sd
         assert abs(marginal.sd[j] / sd - 1) < 0.015
     assert abs(result.log_marginal_likelihood - log_integral) < 0.005
-    assert posterior.n_evaluations <= 250
+    assert posterior.n_evaluations <= most
 
 
 def test_gaussian_in_two_dimensions_needs_few_points():
