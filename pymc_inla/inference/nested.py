@@ -231,7 +231,7 @@ class NestedDensity:
     @property
     def marginals(self) -> tuple[LatticeMarginal | NestedMarginal, ...]:
         """One per component of theta."""
-        return self._ordered(self.first, NestedMarginal(self), join=lambda parts: tuple(parts))
+        return self._ordered(self.first, NestedMarginal(self), join=tuple)
 
     def log_density(self, theta: np.ndarray) -> np.ndarray:
         """(m, 2) to (m,)"""

@@ -137,7 +137,7 @@ def independent_log_gammas(t):
 
 
 TWO = {
-    # the last number bounds the evaluations: the banana and the correlated plateau are integrated line by line
+    # the last number bounds the evaluations: the plateau, whose coordinates are correlated, is integrated line by line
     "banana": (banana, (-5, -3), (5, 11), 0.01, 250),
     "two modes": (two_modes, (-1, -2.5), (7, 5), 0.015, 250),
     "plateau": (plateau_and_normal, (-8, -6), (14, 8), 0.01, 350),
