@@ -15,17 +15,32 @@ x_S a priori: the same model with A_S + a P in the place of A_S, no Q_gS, and Q_
 design is stored on entries e = (r, s).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import linalg, sparse
 
 from pymc_inla.lgm import LGMFunctions
-from pymc_inla.linalg.block_kernels import add_products, multiply_blocks
 from pymc_inla.linalg.partition import Partition
 
+SMALL = 20_000
+"""Shared latents times blocks or rows up to which products are dense, and nothing is compiled for them"""
 MAX_SHARED = 3000
 """Shared latents of the dense H_S: 72 MB."""
 MAX_PAIRS = 2e7
 """Pairs of shared latents that meet in a block"""
+
+
+@dataclass(frozen=True)
+class SplitDesign:
+    """The design matrix at one theta, in the coordinates (w, x_S)."""
+
+    a: np.ndarray
+    """(n_eta, b)"""
+    A_S: sparse.csr_array
+    """(n_eta, n_S), A_S + a P"""
+    A_pairs: sparse.csr_array
+    """(n_eta, n_m), its entries in rows of a block: rows by pairs (g, s)"""
 
 
 class LocalBlocks:
@@ -60,6 +75,11 @@ class LocalBlocks:
         self._split_Q(f, block, component, position)
         self._pairs(f.n_eta)
         self._constraints(f)
+        self.n_eta, self.small = f.n_eta, max(f.n_eta, G) * self.n_S <= SMALL
+        self.fixed_design = None
+        """SplitDesign, where it is the same for all theta"""
+        if f.design_vjp is None and not self.coupled:
+            self.fixed_design = self.split_design(f.design(f.theta_initial).A, np.zeros((self.n_m, b)))
 
     def _split_A(self, f, block, component, position):
         rows, cols = f.A_pattern.rows, f.A_pattern.indices
@@ -74,7 +94,7 @@ class LocalBlocks:
         self.obs_block = of_observation
         self.row_block = of_observation[f.observation]
         self.W_block = self.row_block[f.W_rows]
-        self.W_rows = f.W_rows
+        self.W_rows, self.W_cols = f.W_rows, f.W_cols
         self.A_shared = np.flatnonzero(~is_local)
         self.A_shared_row, self.A_shared_col = rows[~is_local], position[cols[~is_local]]
 
@@ -151,24 +171,17 @@ class LocalBlocks:
         """The point nearest to x_S that satisfies the constraints."""
         return self.origin + self.Z @ (self.Z.T @ (x_S - self.origin)) if self.constrained else x_S
 
-    def shared_design(self, A, a, P) -> tuple[np.ndarray, sparse.csr_array]:
-        """A_S + a P as entries (n_e,) and as a matrix (n_eta, n_S); P (n_m, b)"""
+    def split_design(self, A, P) -> "SplitDesign":
+        """The values of A, split; P (n_m, b)"""
+        a = np.zeros((self.n_eta, self.b))
+        a[self.A_local_row, self.A_local_component] = A[self.A_local]
         entries = np.bincount(self.A_e, A[self.A_shared], self.n_e)
         if len(self.fill_e):
             entries = entries + np.bincount(self.fill_e, np.sum(a[self.fill_r] * P[self.fill_m], axis=1), self.n_e)
         indices, indptr, shape = self._template
-        return entries, sparse.csr_array((entries, indices, indptr), shape=shape)
-
-    def pair_design(self, entries) -> sparse.csr_array:
-        """The entries of `shared_design` in rows of a block, (n_eta, n_m): rows by pairs (g, s)"""
+        A_S = sparse.csr_array((entries, indices, indptr), shape=shape)
         indices, indptr, shape = self._pair_template
-        return sparse.csr_array((entries[self.e_blocked], indices, indptr), shape=shape)
-
-    def local_design(self, A, n_eta) -> np.ndarray:
-        """a, (n_eta, b)"""
-        a = np.zeros((n_eta, self.b))
-        a[self.A_local_row, self.A_local_component] = A[self.A_local]
-        return a
+        return SplitDesign(a, A_S, sparse.csr_array((entries[self.e_blocked], indices, indptr), shape=shape))
 
     def split_Q(self, Q) -> tuple[np.ndarray, np.ndarray]:
         """Q_gg, (G, b, b), and the dense Q_SS, (n_S, n_S)"""
@@ -199,15 +212,46 @@ class LocalBlocks:
 
     def multiply(self, M, d) -> np.ndarray:
         """Symmetric M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
+        if self.small:
+            return (self._dense(np.atleast_2d(d)) @ M)[:, self.m_block, self.m_shared].reshape(np.shape(d))
+        from pymc_inla.linalg.block_kernels import multiply_blocks
+
         by_pair = np.ascontiguousarray(np.atleast_2d(d).T, dtype=float)
         out = np.empty(by_pair.shape)
         multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), by_pair, out)
         return np.ascontiguousarray(out.T).reshape(np.shape(d))
 
     def add_products(self, left, right, H) -> None:
-        """Lower triangle of H (n_S, n_S) += sum_g sum_k left_kg right_kg', for (K, n_m) numbers on the pairs (g, s)"""
+        """H (n_S, n_S) += sum_g sum_k left_kg right_kg', at least in its lower triangle, for (K, n_m) numbers on the
+        pairs (g, s)"""
+        if self.small:
+            H += np.einsum("kgi,kgj->ij", self._dense(left), self._dense(right), optimize=True)
+            return
+        from pymc_inla.linalg.block_kernels import add_products
+
         by_pair = (np.ascontiguousarray(part.T, dtype=float) for part in (left, right))
         add_products(self.m_ptr, self.m_shared, *by_pair, H)
+
+    def add_information(self, A_S, W, H) -> None:
+        """H (n_S, n_S) += A_S'WA_S, at least in its lower triangle"""
+        if self.small:
+            A, n = A_S.toarray(), self.n_eta
+            WA = W[:n, None] * A
+            if len(W) > n:
+                rows, cols, other = self.W_rows[n:], self.W_cols[n:], W[n:, None]
+                np.add.at(WA, rows, other * A[cols])
+                np.add.at(WA, cols, other * A[rows])
+            H += A.T @ WA
+            return
+        from pymc_inla.linalg.block_kernels import add_information
+
+        add_information(A_S.indptr, A_S.indices, A_S.data, self.W_rows, self.W_cols, W, H)
+
+    def _dense(self, d) -> np.ndarray:
+        """(K, n_m) as (K, G, n_S)"""
+        full = np.zeros((len(d), self.G, self.n_S))
+        full[:, self.m_block, self.m_shared] = d
+        return full
 
     def reduce(self, H) -> np.ndarray:
         """Z'HZ"""

@@ -19,11 +19,11 @@ from scipy import sparse
 from pymc_inla.inference.gauss_hermite import Rule
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.newton import clamp
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
-from pymc_inla.linalg import node_kernels as kernels
-from pymc_inla.linalg.block_kernels import add_information
 from pymc_inla.linalg.cholesky import mirror_lower
 from pymc_inla.linalg.finite import all_finite
+from pymc_inla.linalg.matvec import multiply, multiply_transposed
 
 MAX_LOCAL = 60
 LOCAL_TOLERANCE = 1e-14
@@ -45,22 +45,28 @@ def portions(first: int, K: int, n_eta: int) -> list[slice]:
     return [slice(start, min(start + size, K)) for start in range(first, K, size)]
 
 
+def node_kernels():
+    """The compiled sums over blocks; they are loaded for models that need them."""
+    from pymc_inla.linalg import node_kernels
+
+    return node_kernels
+
+
 class Conditional:
     """p(y, x | theta) at one theta, split into local and shared parts."""
 
     def __init__(self, functions: LGMFunctions, blocks: LocalBlocks, theta: np.ndarray):
         self.functions, self.blocks, self.theta = functions, blocks, theta
-        self.compiled = functions.n_eta > COMPILED
+        self.kernels = node_kernels() if functions.n_eta > COMPILED else None
         self.prior: Prior = functions.prior(theta)
         self.design: Design = functions.design(theta)
-        self.a = blocks.local_design(self.design.A, functions.n_eta)
         self.Q_gg, self.Q_SS = blocks.split_Q(self.prior.Q)
         self.b_S, self.b_L = self.prior.b[blocks.shared], self.prior.b[blocks.local]
         self.P = np.zeros((blocks.n_m, blocks.b))
         if blocks.coupled:
             self._decouple(blocks)
-        entries, self.A_S = blocks.shared_design(self.design.A, self.a, self.P)
-        self.A_pairs = blocks.pair_design(entries)
+        split = blocks.fixed_design or blocks.split_design(self.design.A, self.P)
+        self.a, self.A_S, self.A_pairs = split.a, split.A_S, split.A_pairs
 
     def _decouple(self, B: LocalBlocks):
         """P = -Q_gg^-1 Q_gS, and Q_SS, b_S in the coordinates (w, x_S)."""
@@ -91,7 +97,7 @@ class Conditional:
 
     def predictor(self, z, u) -> np.ndarray:
         """eta = z + a'w, (n_eta,); u stands for the coordinates w in this file"""
-        if self.compiled:
+        if self.kernels:
             return self.predictors(z, u[None])[0]
         of_row = np.vstack([u, np.zeros(self.blocks.b)])[self.blocks.row_block]
         return z + self.a[:, 0] * of_row[:, 0] if self.blocks.b == 1 else z + np.einsum("rc,rc->r", self.a, of_row)
@@ -103,9 +109,9 @@ class Conditional:
 
     def predictors(self, z, u) -> np.ndarray:
         """The same at many nodes, (k, G, b) to (k, n_eta)"""
-        if self.compiled:
+        if self.kernels:
             eta = np.empty((len(u), len(z)))
-            kernels.spread_nodes(self.blocks.row_block, self.a, z, np.ascontiguousarray(u), eta)
+            self.kernels.spread_nodes(self.blocks.row_block, self.a, z, np.ascontiguousarray(u), eta)
             return eta
         of_row = np.concatenate([u, np.zeros((len(u), 1, self.blocks.b))], axis=1)[:, self.blocks.row_block]
         return z + np.einsum("rc,krc->kr", self.a, of_row)
@@ -118,14 +124,14 @@ class Conditional:
     def heights(self, u, values) -> np.ndarray:
         """Log joint of each block at many nodes, (k, G), from the log-likelihoods (k, n_obs)"""
         quadratic = np.einsum("kgc,kgc->kg", u, self.b_L - 0.5 * np.einsum("gcd,kgd->kgc", self.Q_gg, u))
-        if self.compiled:
-            kernels.add_rows(self.blocks.obs_block, values, quadratic)
+        if self.kernels:
+            self.kernels.add_rows(self.blocks.obs_block, values, quadratic)
             return quadratic
         return self.blocks.sum_blocks(self.blocks.obs_block, values) + quadratic
 
     def h(self, u, value) -> np.ndarray:
         """Log joint of each block, (G,)"""
-        if self.compiled:
+        if self.kernels:
             return self.heights(u[None], value[None])[0]
         local = np.bincount(self.blocks.obs_block, value, self.blocks.G + 1)[:-1]
         return local + np.einsum("gc,gc->g", u, self.b_L - 0.5 * np.einsum("gcd,gd->gc", self.Q_gg, u))
@@ -143,13 +149,13 @@ class Conditional:
 
     def slopes(self, likelihood_gradients) -> np.ndarray:
         """d_g on the pairs (g, s) at many nodes, (k, n_eta) to (k, n_m)"""
-        return (self.A_pairs.T @ likelihood_gradients.T).T
+        return multiply_transposed(self.A_pairs, likelihood_gradients)
 
     def local_gradient(self, u, gradient) -> np.ndarray:
         """dh/dw, (G, b)"""
         B, from_prior = self.blocks, self.b_L - np.einsum("gcd,gd->gc", self.Q_gg, u)
-        if self.compiled:
-            kernels.add_local_gradient(B.row_block, self.a, gradient, from_prior)
+        if self.kernels:
+            self.kernels.add_local_gradient(B.row_block, self.a, gradient, from_prior)
             return from_prior
         from_data = np.column_stack([B.sum_rows(self.a[:, c] * gradient) for c in range(B.b)])
         return from_data + from_prior
@@ -160,8 +166,8 @@ class Conditional:
         W = clamp(W, f)
         n, rows, cols = f.n_eta, f.W_rows, f.W_cols
         H = self.Q_gg.copy()
-        if self.compiled:
-            kernels.add_curvature(B.W_block, rows, cols, W, self.a, H)
+        if self.kernels:
+            self.kernels.add_curvature(B.W_block, rows, cols, W, self.a, H)
             return H
         for c in range(B.b):
             for e in range(c, B.b):
@@ -175,11 +181,11 @@ class Conditional:
 
     def information(self, W, p, slopes) -> np.ndarray:
         """A_S'WA_S - sum_g Var[d_g], (n_S, n_S), for slopes (K, n_m) at nodes with weights p (K, G + 1)"""
-        B, f, A = self.blocks, self.functions, self.A_S
+        B = self.blocks
         H = np.zeros((B.n_S, B.n_S))
-        add_information(A.indptr, A.indices, A.data, f.W_rows, f.W_cols, W, H)
-        if self.compiled:
-            kernels.subtract_covariances(B.m_ptr, B.m_shared, p, slopes, H)
+        B.add_information(self.A_S, W, H)
+        if self.kernels:
+            self.kernels.subtract_covariances(B.m_ptr, B.m_shared, p, slopes, H)
         else:
             of_pair = p[:, B.m_block]
             deviation = slopes - np.einsum("km,km->m", of_pair, slopes)
@@ -189,9 +195,9 @@ class Conditional:
 
     def weighted(self, block, weights, values) -> np.ndarray:
         """sum_k weights_kg values_kr, g the block of r, for weights (k, G + 1)"""
-        if self.compiled:
+        if self.kernels:
             out = np.zeros(values.shape[1])
-            kernels.add_weighted(block, np.ascontiguousarray(weights), values, out)
+            self.kernels.add_weighted(block, np.ascontiguousarray(weights), values, out)
             return out
         return np.einsum("kr,kr->r", weights[:, block], values)
 
@@ -269,16 +275,16 @@ class LocalIntegral:
         """
         c = self.conditional
         D, Q = 1.0 / np.einsum("gcc->gc", self.mode.root) ** 2, np.einsum("gcc->gc", c.Q_gg)
-        eta = c.predictor(c.design.offset + c.A_S @ self.x_S, self.mode.u)
+        eta = c.predictor(c.design.offset + multiply(c.A_S, self.x_S), self.mode.u)
         lost = np.finfo(float).eps * (1.0 + np.max(np.abs(eta), initial=0.0)) * D**1.5
         return float(np.max(lost / np.where(Q > 0, Q, np.inf), initial=0.0))
 
     def derivative_of_mean(self):
         """dE[w]/dx_S = Cov(w, d) on the pairs (g, s), (n_m, b)"""
         g = self.conditional.blocks.m_block
-        if self.conditional.compiled:
+        if self.conditional.kernels:
             out = np.empty((len(g), self.u.shape[2]))
-            kernels.covariances_with_slopes(self.conditional.blocks.m_ptr, self.p, self.u, self.d, out)
+            self.conditional.kernels.covariances_with_slopes(self.conditional.blocks.m_ptr, self.p, self.u, self.d, out)
             return out
         d = self.d - self.d_mean
         return np.einsum("km,kmc->mc", self.p[:, g] * d, self.u[:, g])
@@ -288,7 +294,7 @@ def find_local_mode(conditional: Conditional, x_S: np.ndarray, u: np.ndarray) ->
     """Newton's method in all blocks at once, damped block by block. None where something is not finite or a block
     has no positive curvature."""
     c = conditional
-    z = c.design.offset + c.A_S @ x_S
+    z = c.design.offset + multiply(c.A_S, x_S)
     likelihood = c.likelihood(c.predictor(z, u))
     h = c.h(u, likelihood.value)
     passes = 1
@@ -372,7 +378,7 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     mode = find_local_mode(c, x_S, u_start)
     if mode is None:
         return None
-    z = c.design.offset + c.A_S @ x_S
+    z = c.design.offset + multiply(c.A_S, x_S)
     K, G = len(rule.t), B.G
     nodes, weights, slopes = np.empty((K, G, B.b)), np.zeros((K, G + 1)), np.empty((K, B.n_m))
     # the node at the mode comes first and is the largest, so that nothing overflows
@@ -380,7 +386,8 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     slopes[0] = c.slopes(mode.likelihood.gradient[None])[0]
     gradient = c.weighted(B.row_block, weights[:1], mode.likelihood.gradient[None])
     W = c.weighted(B.W_block, weights[:1], mode.likelihood.W[None])
-    for at in portions(1, K, c.functions.n_eta):
+
+    def evaluate(at: slice) -> tuple[np.ndarray, np.ndarray]:
         u = mode.u + np.einsum("gcd,kd->kgc", mode.root, rule.t[at])
         etas = c.predictors(z, u)
         likelihood = c.likelihoods(etas)
@@ -392,8 +399,12 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
             weight[bad], u[bad] = 0.0, np.broadcast_to(mode.u, u.shape)[bad]
             likelihood = c.likelihoods(c.predictors(z, u))
         nodes[at], weights[at, :-1], slopes[at] = u, weight, c.slopes(likelihood.gradient)
-        gradient += c.weighted(B.row_block, weights[at], likelihood.gradient)
-        W += c.weighted(B.W_block, weights[at], likelihood.W)
+        of_gradient = c.weighted(B.row_block, weights[at], likelihood.gradient)
+        return of_gradient, c.weighted(B.W_block, weights[at], likelihood.W)
+
+    for of_gradient, of_W in map_in_order(evaluate, portions(1, K, c.functions.n_eta)):
+        gradient += of_gradient
+        W += of_W
     total = weights.sum(0)
     p = weights / total
     gradient, W = gradient / total[B.row_block], W / total[B.W_block]
@@ -401,7 +412,7 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
     outside = float(np.sum(mode.likelihood.value[B.obs_block == G]))
     value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + outside
     value += float(np.sum(mode.h + mode.log_det_root + np.log(total[:-1])))
-    slope = c.b_S - Qx + c.A_S.T @ gradient
+    slope = c.b_S - Qx + multiply_transposed(c.A_S, gradient)
     H = c.information(W, p, slopes)
     H += c.Q_SS
     if not (np.isfinite(value) and all_finite(slope) and all_finite(H)):

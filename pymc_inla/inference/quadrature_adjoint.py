@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymc_inla.inference.local_posterior import LocalIntegral, portions
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg.forms import bilinear_forms, product_entries
+from pymc_inla.linalg.matvec import multiply, multiply_transposed
 
 
 @dataclass
@@ -24,8 +26,8 @@ class _Pulled:
 
     eta: np.ndarray
     """(n_eta,)"""
-    eta_u: np.ndarray
-    """(n_eta, b), cotangent of eta times the node; zero where the design does not depend on theta"""
+    eta_u: np.ndarray | float
+    """(n_eta, b), cotangent of eta times the node; 0 where the design does not depend on theta"""
     theta: np.ndarray
 
 
@@ -44,7 +46,8 @@ class Adjoint:
         c = integral.conditional
         self.conditional, B = c, c.blocks
         self.design_moves = B.coupled or c.functions.design_vjp is not None
-        self.z = c.design.offset + c.A_S @ integral.x_S
+        self._portions = [slice(0, 1), *portions(1, len(integral.u), c.functions.n_eta)]
+        self.z = c.design.offset + multiply(c.A_S, integral.x_S)
         f = c.functions
         doubled = bilinear_forms(c.A_S, f.W_rows, S, c.A_S, f.W_cols)
         doubled[f.n_eta :] *= 2.0
@@ -54,7 +57,7 @@ class Adjoint:
         self._evaluate_F()
         ones = self._pull(self.rho_F, self.y, curvature=True)
         self.first = ones
-        q = c.A_S.T @ ones.eta
+        q = multiply_transposed(c.A_S, ones.eta)
         self.q = q
         self.v = S @ q
 
@@ -64,21 +67,31 @@ class Adjoint:
         self.F = np.empty((len(integral.u), B.G))
         self.A_S_bar = np.zeros(len(B.e_blocked))
         p = integral.p
-        for at, likelihood in self.likelihoods():
+
+        def evaluate(at: slice):
+            likelihood = self._likelihood(at)
             self.F[at] = B.sum_blocks(B.W_block, self.W_bar * likelihood.W)
             self.F[at] += 0.5 * B.sum_blocks(B.m_block, self.deviation[at] * self.y[at])
-            if self.design_moves:
-                weighted = (p[at][:, B.row_block] * likelihood.gradient)[:, B.e_blocked_row]
-                self.A_S_bar += np.einsum("ke,ke->e", weighted, self.y[at][:, B.e_m])
+            if not self.design_moves:
+                return 0.0
+            weighted = (p[at][:, B.row_block] * likelihood.gradient)[:, B.e_blocked_row]
+            return np.einsum("ke,ke->e", weighted, self.y[at][:, B.e_m])
+
+        for of_nodes in map_in_order(evaluate, self._portions):
+            self.A_S_bar += of_nodes
         mean = np.einsum("kg,kg->g", p[:, :-1], self.F)
         self.rho_F = p[:, :-1] * (self.F - mean)
 
     def likelihoods(self):
         """Portions of the nodes with the likelihood there."""
-        c, u, at_mode = self.conditional, self.integral.u, self.integral.mode.likelihood
-        yield slice(0, 1), Likelihood(at_mode.value[None], at_mode.gradient[None], at_mode.W[None])
-        for at in portions(1, len(u), c.functions.n_eta):
-            yield at, c.likelihoods(c.predictors(self.z, u[at]))
+        for at in self._portions:
+            yield at, self._likelihood(at)
+
+    def _likelihood(self, at: slice) -> Likelihood:
+        if at.start == 0:
+            at_mode = self.integral.mode.likelihood
+            return Likelihood(at_mode.value[None], at_mode.gradient[None], at_mode.W[None])
+        return self.conditional.likelihoods(self.conditional.predictors(self.z, self.integral.u[at]))
 
     def _pull(self, rho, y, *, curvature: bool, outside: float = 0.0, v=None) -> _Pulled:
         """sum_k of vjps with value_bar = rho_k, gradient_bar = p_k A_S y_k, W_bar = p_k W_bar.
@@ -92,22 +105,28 @@ class Adjoint:
         """
         c, B, p = self.conditional, self.conditional.blocks, self.integral.p
         f = c.functions
-        pulled = _Pulled(np.zeros(f.n_eta), np.zeros((f.n_eta, B.b)), np.zeros(f.n_theta))
-        Av = None if v is None else c.A_S @ v
+        Av = None if v is None else multiply(c.A_S, v)
         value_bars = np.column_stack([rho, outside * (np.arange(len(p)) == 0)])
-        for at in portions(0, len(p), f.n_eta):
+
+        def evaluate(at: slice) -> _Pulled:
             u = self.integral.u[at]
             of_row = np.take(p[at], B.row_block, axis=1, mode="clip")
-            gradient_bar = np.ascontiguousarray((c.A_pairs @ y[at].T).T) if v is None else Av[None]
+            gradient_bar = np.ascontiguousarray(multiply(c.A_pairs, y[at])) if v is None else Av[None]
             gradient_bar = of_row * gradient_bar
             W_bar = B.to_W(of_row) * self.W_bar if curvature else np.zeros((len(u), len(f.W_rows)))
             bars = np.take(value_bars[at], B.obs_block, axis=1, mode="clip"), gradient_bar, W_bar
             eta_bar, theta_bar = f.log_likelihood_vjp_many(c.predictors(self.z, u), c.theta, *bars)
-            pulled.eta += eta_bar.sum(axis=0)
-            if f.design_vjp is not None:
-                of_row = np.concatenate([u, np.zeros((len(u), 1, B.b))], axis=1)[:, B.row_block]
-                pulled.eta_u += np.einsum("kr,krc->rc", eta_bar, of_row)
-            pulled.theta += theta_bar
+            if f.design_vjp is None:
+                return _Pulled(eta_bar.sum(axis=0), 0.0, theta_bar)
+            of_row = np.concatenate([u, np.zeros((len(u), 1, B.b))], axis=1)[:, B.row_block]
+            return _Pulled(eta_bar.sum(axis=0), np.einsum("kr,krc->rc", eta_bar, of_row), theta_bar)
+
+        evaluated = map_in_order(evaluate, portions(0, len(p), f.n_eta))
+        pulled = next(evaluated)
+        for more in evaluated:
+            pulled.eta += more.eta
+            pulled.eta_u += more.eta_u
+            pulled.theta += more.theta
         return pulled
 
     def theta_gradient(self) -> np.ndarray:

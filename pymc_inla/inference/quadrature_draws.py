@@ -25,7 +25,8 @@ from scipy.interpolate import CubicSpline
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
-from pymc_inla.linalg.node_kernels import add_rows
+from pymc_inla.inference.local_posterior import node_kernels
+from pymc_inla.linalg.matvec import multiply
 
 REACH = 9
 """Posterior sd on both sides of the mean that nodes may reach: the tails of a logistic likelihood are exponential on
@@ -48,6 +49,8 @@ TRAPEZOIDS = 0.5 * (np.tri(FINE, FINE + 1) + np.tri(FINE, FINE + 1, 1)) - 0.5 * 
 """(FINE, FINE + 1) integrals up to the ends of the subintervals, in units of their length"""
 LOWEST = -60.0
 """Log density, relative to the highest node, below which it does not matter"""
+COMPILED = 500
+"""Linear predictors above which sums over blocks are compiled: all nodes of all draws run through them"""
 BATCH = 100_000
 """Numbers held at once for a batch of draws: what fits a cache"""
 CANDIDATES = 40
@@ -134,6 +137,7 @@ class ConditionalDraws:
         self.drift = self._of_pairs(integral.derivative_of_mean())
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
         self.n_candidates, self.line = CANDIDATES, None
+        self.kernels = node_kernels() if self.conditional.functions.n_eta > COMPILED else None
 
     def prepare_exact(self) -> None:
         """The moments of single local latents at x_S* by a fine sum, and the nodes that draws need; once."""
@@ -205,7 +209,7 @@ class ConditionalDraws:
     def _predictor_of_shared(self, x_S) -> np.ndarray:
         """eta without local latents, (B, n_eta)"""
         c = self.conditional
-        return np.ascontiguousarray(c.design.offset + (c.A_S @ x_S.T).T)
+        return np.ascontiguousarray(c.design.offset + multiply(c.A_S, x_S))
 
     def _heights(self, z, candidates) -> tuple[np.ndarray, np.ndarray]:
         """Log joint of the blocks at several u (j, B, G, b): (j, B, G) and the log-likelihoods (j, B, n_obs)."""
@@ -219,7 +223,10 @@ class ConditionalDraws:
         else:
             heights = np.einsum("jmgc,gc->jmg", candidates, c.b_L)
             heights -= 0.5 * np.einsum("jmgc,gcd,jmgd->jmg", candidates, c.Q_gg, candidates)
-        add_rows(B.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
+        if self.kernels:
+            self.kernels.add_rows(B.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
+        else:
+            heights += B.sum_blocks(B.obs_block, values.reshape(j * m, -1)).reshape(heights.shape)
         # the sum is NaN where a height is, and also where two are infinite
         if np.isnan(np.sum(heights)):
             heights[np.isnan(heights)] = -np.inf

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Moments
+from pymc_inla.linalg.matvec import multiply
 
 SKEWNESS_BUDGET = 3e6
 """Shared latents times predictors times nodes up to which the skewness of x_S is computed"""
@@ -51,20 +52,20 @@ def predictor_moments(point) -> Moments:
     n, row_block = c.functions.n_eta, B.row_block
     inside = np.minimum(row_block, B.G - 1)
     a = np.where((row_block < B.G)[:, None], c.a, 0.0)
-    mean = c.design.offset + c.A_S @ (point.integral.x_S + point.adjoint.v)
+    mean = c.design.offset + multiply(c.A_S, point.integral.x_S + point.adjoint.v)
     mean = mean + np.einsum("rc,rc->r", a, local.mean[inside])
     # a row moves with x_S directly, by A_r, and through the conditional means of its local latents, by a_r'B_g
     direct = -2.0 * point.adjoint.W_bar[:n]
     variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) + direct
     for e in range(B.b):
         moved = B.multiply(point.S, local.B[:, e])
-        variance += 2.0 * a[:, e] * (c.A_pairs @ moved)
+        variance += 2.0 * a[:, e] * multiply(c.A_pairs, moved)
         for d in range(B.b):
             variance += a[:, e] * a[:, d] * np.bincount(B.m_block, local.B[:, d] * moved, B.G)[inside]
     third = np.zeros(n)
     if B.b == 1:
         a, spread = a[:, 0], B.multiply(point.S, local.T(0))
-        along = c.A_pairs @ spread + a * np.bincount(B.m_block, local.B[:, 0] * spread, B.G)[inside]
+        along = multiply(c.A_pairs, spread) + a * np.bincount(B.m_block, local.B[:, 0] * spread, B.G)[inside]
         third = a**2 * (a * local.third(0)[inside] + 3.0 * along)
     sd = np.sqrt(np.maximum(variance, 0.0))
     return Moments(mean, sd, skew_normal.standardized(third, sd))

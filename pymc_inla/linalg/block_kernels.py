@@ -4,7 +4,12 @@ triangle only."""
 
 import numba
 
+from pymc_inla.linalg.node_kernels import unsigned
+
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+TILE = 64
+"""Rows and columns mirrored together, so that both sides stay in the cache"""
 
 
 @compiled
@@ -27,11 +32,11 @@ def multiply_blocks(ptr, index, M, d, out):
             out[i, k] = 0.0
     for g in range(len(ptr) - 1):
         for i in range(ptr[g], ptr[g + 1]):
-            row = M[index[i]]
+            row = M[unsigned(index[i])]
             for k in range(d.shape[1]):
-                out[i, k] += row[index[i]] * d[i, k]
+                out[i, k] += row[unsigned(index[i])] * d[i, k]
             for j in range(ptr[g], i):
-                value = row[index[j]]
+                value = row[unsigned(index[j])]
                 for k in range(d.shape[1]):
                     out[i, k] += value * d[j, k]
                     out[j, k] += value * d[i, k]
@@ -43,11 +48,22 @@ def add_information(ptr, index, value, W_rows, W_cols, W, H):
     off the diagonal stands for both triangles of W."""
     for n in range(len(W)):
         r, c = W_rows[n], W_cols[n]
-        for i in range(ptr[r], ptr[r + 1]):
-            wa, row = W[n] * value[i], index[i]
-            for j in range(ptr[c], i + 1 if r == c else ptr[c + 1]):
-                column = index[j]
+        for i in range(unsigned(ptr[r]), unsigned(ptr[r + 1])):
+            wa, row = W[n] * value[i], unsigned(index[i])
+            for j in range(unsigned(ptr[c]), i + unsigned(1) if r == c else unsigned(ptr[c + 1])):
+                column = unsigned(index[j])
                 product = wa * value[j]
                 if r != c and row == column:
                     product *= 2.0
                 H[max(row, column), min(row, column)] += product
+
+
+@compiled
+def mirror_tiles(S):
+    """Copy the lower triangle of S onto the upper one."""
+    n = len(S)
+    for first_row in range(0, n, TILE):
+        for first_column in range(0, first_row + 1, TILE):
+            for i in range(first_row, min(first_row + TILE, n)):
+                for j in range(first_column, min(first_column + TILE, i)):
+                    S[j, i] = S[i, j]

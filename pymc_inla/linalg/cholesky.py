@@ -1,13 +1,10 @@
 """Inverse of a symmetric positive definite matrix from its Cholesky factor."""
 
-import numba
 import numpy as np
 from scipy import linalg
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-
-TILE = 64
-"""Rows and columns mirrored together, so that both sides stay in the cache"""
+SMALL = 100
+"""Rows up to which a copy of the matrix costs nothing"""
 
 
 def inverse_from_cholesky(L: np.ndarray) -> np.ndarray:
@@ -18,12 +15,11 @@ def inverse_from_cholesky(L: np.ndarray) -> np.ndarray:
     return inverse.T
 
 
-@compiled
-def mirror_lower(S):
+def mirror_lower(S: np.ndarray) -> None:
     """Copy the lower triangle of S onto the upper one."""
-    n = len(S)
-    for first_row in range(0, n, TILE):
-        for first_column in range(0, first_row + 1, TILE):
-            for i in range(first_row, min(first_row + TILE, n)):
-                for j in range(first_column, min(first_column + TILE, i)):
-                    S[j, i] = S[i, j]
+    if len(S) <= SMALL:
+        S[...] = np.tril(S) + np.tril(S, -1).T
+        return
+    from pymc_inla.linalg.block_kernels import mirror_tiles
+
+    mirror_tiles(S)

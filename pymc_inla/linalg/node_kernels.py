@@ -4,8 +4,12 @@
 """
 
 import numba
+import numpy as np
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+unsigned = np.uint64
+"""For indices read from arrays: signed ones are tested for being negative, which takes as long as the sums"""
 
 
 @compiled
@@ -15,9 +19,9 @@ def spread_nodes(block, a, z, u, eta):
     for k in range(K):
         nodes = u[k]
         for r in range(len(block)):
-            g = block[r]
+            g = unsigned(block[r])
             total = z[r]
-            if g < G:
+            if g < unsigned(G):
                 for c in range(b):
                     total += a[r, c] * nodes[g, c]
             eta[k, r] = total
@@ -29,8 +33,9 @@ def add_rows(block, values, out):
     G = out.shape[1]
     for k in range(len(values)):
         for r in range(len(block)):
-            if block[r] < G:
-                out[k, block[r]] += values[k, r]
+            g = unsigned(block[r])
+            if g < unsigned(G):
+                out[k, g] += values[k, r]
 
 
 @compiled
@@ -39,7 +44,7 @@ def add_weighted(block, weights, values, out):
     for k in range(len(values)):
         of_block = weights[k]
         for r in range(len(block)):
-            out[r] += of_block[block[r]] * values[k, r]
+            out[r] += of_block[unsigned(block[r])] * values[k, r]
 
 
 @compiled
@@ -48,10 +53,10 @@ def add_curvature(block, rows, columns, W, a, H):
     triangles of W."""
     G, b = H.shape[0], H.shape[1]
     for n in range(len(W)):
-        g = block[n]
-        if g == G:
+        g = unsigned(block[n])
+        if g == unsigned(G):
             continue
-        r, s = rows[n], columns[n]
+        r, s = unsigned(rows[n]), unsigned(columns[n])
         for c in range(b):
             for e in range(b):
                 H[g, c, e] += W[n] * a[r, c] * a[s, e]
@@ -64,26 +69,37 @@ def add_local_gradient(block, a, gradient, out):
     """out_gc += sum of a_rc gradient_r over the rows of g."""
     G, b = out.shape
     for r in range(len(block)):
-        if block[r] < G:
+        g = unsigned(block[r])
+        if g < unsigned(G):
             for c in range(b):
-                out[block[r], c] += a[r, c] * gradient[r]
+                out[g, c] += a[r, c] * gradient[r]
 
 
 @compiled
 def subtract_covariances(ptr, index, p, d, H):
     """Lower triangle of H[index_i, index_j] -= sum_g Cov(d_i, d_j) over the pairs i, j of the same block g, for nodes
     with weights p (K, G + 1) and d (K, n_m)."""
-    K = len(d)
+    K, size = len(d), 0
     for g in range(len(ptr) - 1):
+        size = max(size, ptr[g + 1] - ptr[g])
+    # the deviations of one block side by side, times the root of the weights
+    deviation, root = np.empty((size, K)), np.empty(K)
+    for g in range(len(ptr) - 1):
+        for k in range(K):
+            root[k] = np.sqrt(p[k, g])
         for i in range(ptr[g], ptr[g + 1]):
+            own = deviation[i - ptr[g]]
             mean = 0.0
             for k in range(K):
                 mean += p[k, g] * d[k, i]
+            for k in range(K):
+                own[k] = root[k] * (d[k, i] - mean)
             for j in range(ptr[g], i + 1):
+                other = deviation[j - ptr[g]]
                 total = 0.0
                 for k in range(K):
-                    total += p[k, g] * (d[k, i] - mean) * d[k, j]
-                H[index[i], index[j]] -= total
+                    total += own[k] * other[k]
+                H[unsigned(index[i]), unsigned(index[j])] -= total
 
 
 @compiled

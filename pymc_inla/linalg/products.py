@@ -5,6 +5,7 @@ import copy
 import numpy as np
 
 from pymc_inla.lgm import Pattern
+from pymc_inla.linalg.matvec import multiply, multiply_transposed
 
 
 class Products:
@@ -16,15 +17,15 @@ class Products:
 
     def multiply_A(self, A, x):
         """A x, (n_eta,)"""
-        return _with_values(self._A, A) @ x
+        return multiply(_with_values(self._A, A), x)
 
     def multiply_At(self, A, g):
         """A'g, (n_x,)"""
-        return _with_values(self._A, A).T @ g
+        return multiply_transposed(_with_values(self._A, A), g)
 
     def multiply_Q(self, Q, x):
         """Q x, (n_x,)"""
-        return _with_values(self._Q, Q) @ x
+        return multiply(_with_values(self._Q, Q), x)
 
 
 def _template(pattern: Pattern):

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info
 
 import pymc_inla as pmi
 from pymc_inla.errors import InvalidOptionError
-from pymc_inla.inference import theta_posterior
+from pymc_inla.inference import local_posterior, theta_posterior
 from pymc_inla.inference.parallel import available_cores, map_in_order, on_cores
 
 
@@ -58,6 +58,7 @@ def zero_inflated(mean):
 )
 def test_the_number_of_cores_changes_nothing(strategy, likelihood, monkeypatch):
     monkeypatch.setattr(theta_posterior, "LARGE_POINT", 0.0)
+    monkeypatch.setattr(local_posterior, "AT_ONCE", 100)  # two nodes, 48 rows each
     with pm.Model() as model:
         a, sigma = pm.Normal("a", 0, 2), pm.HalfNormal("sigma", 1)
         u = pm.Normal("u", 0, sigma, shape=12)

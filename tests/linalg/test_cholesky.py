@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from pymc_inla.linalg.cholesky import TILE, inverse_from_cholesky
+from pymc_inla.linalg.block_kernels import TILE
+from pymc_inla.linalg.cholesky import SMALL, inverse_from_cholesky
 
 
-@pytest.mark.parametrize("n", [1, 2, TILE - 1, TILE, TILE + 1, 3 * TILE + 7])
+@pytest.mark.parametrize("n", [1, 2, SMALL - 1, SMALL, SMALL + 1, 2 * TILE - 1, 2 * TILE, 2 * TILE + 1, 3 * TILE + 7])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_inverse_agrees_with_dense_inverse_and_is_symmetric(n, order):
     rng = np.random.default_rng(n)

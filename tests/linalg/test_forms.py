@@ -1,9 +1,18 @@
 """Entries of products with a dense S against the products themselves."""
 
 import numpy as np
+import pytest
 from scipy import sparse
 
+from pymc_inla.linalg import forms
 from pymc_inla.linalg.forms import bilinear_forms, product_entries
+
+
+@pytest.fixture(params=["dense", "compiled"], autouse=True)
+def path(request, monkeypatch):
+    """Both ways of forming the products."""
+    if request.param == "compiled":
+        monkeypatch.setattr(forms, "SMALL", -1)
 
 
 def test_against_dense_products():
