@@ -20,6 +20,7 @@ import numpy as np
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Cavities, Moments
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import LGMFunctions
 
 MAX_LEVERAGE = 1 - 1e-9
@@ -96,10 +97,8 @@ class Nodes:
 
 def tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
     """Multiply the cavities by the likelihood."""
-    parts = [
-        _tilt(nodes.only(part), _only(cavities, part))
-        for part in (slice(start, start + AT_ONCE) for start in range(0, len(nodes.mean), AT_ONCE))
-    ]
+    slices = [slice(start, start + AT_ONCE) for start in range(0, len(nodes.mean), AT_ONCE)]
+    parts = list(map_in_order(lambda part: _tilt(nodes.only(part), _only(cavities, part)), slices))
     return Tilted(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Tilted)))
 
 
@@ -136,7 +135,7 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
     """
     nodes = Nodes.around(functions, theta, posterior, MATCH_NODES if functions.n_eta <= LARGE else MATCH_NODES_LARGE)
     parts = [slice(start, start + MATCHED_AT_ONCE) for start in range(0, functions.n_eta, MATCHED_AT_ONCE)]
-    found = [_match(nodes.only(part), _only(posterior, part), _only(start, part)) for part in parts]
+    found = list(map_in_order(lambda part: _match(nodes.only(part), _only(posterior, part), _only(start, part)), parts))
     return Cavities(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Cavities)))
 
 

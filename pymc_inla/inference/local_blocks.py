@@ -15,11 +15,10 @@ x_S a priori: the same model with A_S + a P in the place of A_S, no Q_gS, and Q_
 design is stored on entries e = (r, s).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
+from pymc_inla.inference.local_design import LocalDesign
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
 
@@ -29,18 +28,6 @@ MAX_SHARED = 3000
 """Shared latents of the dense H_S: 72 MB."""
 MAX_PAIRS = 2e7
 """Pairs of shared latents that meet in a block"""
-
-
-@dataclass(frozen=True)
-class SplitDesign:
-    """The design matrix at one theta, in the coordinates (w, x_S)."""
-
-    a: np.ndarray
-    """(n_eta, b)"""
-    A_S: sparse.csr_array
-    """(n_eta, n_S), A_S + a P"""
-    A_pairs: sparse.csr_array
-    """(n_eta, n_m), its entries in rows of a block: rows by pairs (g, s)"""
 
 
 class LocalBlocks:
@@ -71,32 +58,30 @@ class LocalBlocks:
         component[self.local] = np.arange(b)
         position = np.full(f.n_x, -1)
         position[self.shared] = np.arange(self.n_S)
-        self._split_A(f, block, component, position)
+        self._split_A(f, block)
         self._split_Q(f, block, component, position)
-        self._pairs(f.n_eta)
+        self._pairs(f, block, position)
         self._constraints(f)
         self.n_eta, self.small = f.n_eta, max(f.n_eta, G) * self.n_S <= SMALL
-        self.fixed_design = None
-        """SplitDesign, where it is the same for all theta"""
+        self.design, self.fixed_design = LocalDesign(f, self, block, component, position), None
         if f.design_vjp is None and not self.coupled:
-            self.fixed_design = self.split_design(f.design(f.theta_initial).A, np.zeros((self.n_m, b)))
+            self.fixed_design = self.design.split(f.design(f.theta_initial).A, np.zeros((self.n_m, b)))
+            self.design = None
 
-    def _split_A(self, f, block, component, position):
-        rows, cols = f.A_pattern.rows, f.A_pattern.indices
-        is_local = block[cols] < self.G
-        self.A_local = np.flatnonzero(is_local)
-        self.A_local_row, self.A_local_component = rows[is_local], component[cols[is_local]]
+    def _split_A(self, f, block):
+        is_local = block[f.A_pattern.indices] < self.G
+        of_entry = block[f.A_pattern.indices[is_local]]
         of_observation = np.full(f.n_obs, self.G)
-        observation = f.observation[self.A_local_row]
-        of_observation[observation] = block[cols[is_local]]
-        if np.any(of_observation[observation] != block[cols[is_local]]):
+        observation = f.observation[f.A_pattern.rows[is_local]]
+        of_observation[observation] = of_entry
+        if np.any(of_observation[observation] != of_entry):
             raise ValueError("an observation sees two local blocks")
         self.obs_block = of_observation
-        self.row_block = of_observation[f.observation]
-        self.W_block = self.row_block[f.W_rows]
+        # the same arrays where every observation has one linear predictor
+        same = f.n_eta == f.n_obs and np.array_equal(f.observation, np.arange(f.n_obs))
+        self.row_block = of_observation if same else of_observation[f.observation]
+        self.W_block = self.row_block if len(f.W_rows) == f.n_eta else self.row_block[f.W_rows]
         self.W_rows, self.W_cols = f.W_rows, f.W_cols
-        self.A_shared = np.flatnonzero(~is_local)
-        self.A_shared_row, self.A_shared_col = rows[~is_local], position[cols[~is_local]]
 
     def _split_Q(self, f, block, component, position):
         rows, cols = f.Q_pattern.rows, f.Q_pattern.indices
@@ -113,51 +98,21 @@ class LocalBlocks:
         self.Q_SS = np.flatnonzero(~row_local & ~col_local)
         self.Q_SS_index = position[rows[self.Q_SS]], position[cols[self.Q_SS]]
 
-    def _pairs(self, n_eta):
-        """Numbers m of the pairs (g, s), their range of every block, and the entries e of A_S + a P."""
+    def _pairs(self, f, block, position):
+        """Numbers m of the pairs (g, s), and their range of every block."""
         n_S = self.n_S
-        entry_block = self.row_block[self.A_shared_row]
-        blocked = entry_block < self.G
-        keys = np.concatenate(
-            [entry_block[blocked] * n_S + self.A_shared_col[blocked], self.Q_LS_block * n_S + self.Q_LS_shared]
-        )
+        shared = block[f.A_pattern.indices] == self.G
+        g, s = self.row_block[f.A_pattern.rows[shared]], position[f.A_pattern.indices[shared]]
+        blocked = g < self.G
+        keys = np.concatenate([g[blocked] * n_S + s[blocked], self.Q_LS_block * n_S + self.Q_LS_shared])
         unique, inverse = np.unique(keys, return_inverse=True)
         self.n_m = len(unique)
         self.m_block, self.m_shared = (unique // n_S, unique % n_S) if n_S else (unique, unique)
-        self.Q_m = inverse[blocked.sum() :]
-        self._entries(n_eta, unique)
+        self.Q_m = inverse[blocked.sum() :].copy()
         counts = np.bincount(self.m_block, minlength=self.G)
         if np.sum(counts.astype(float) ** 2) > MAX_PAIRS:
             raise ValueError("local blocks touch too many shared latents for quadrature")
         self.m_ptr = np.concatenate([[0], np.cumsum(counts)])
-
-    def _entries(self, n_eta, pair_keys):
-        """The pattern of A_S + a P: `A_e` says where an entry of A_S goes, fill_e where row fill_r of a times P of the
-        pair fill_m does."""
-        n_S = self.n_S
-        coupled = np.unique(self.Q_m)
-        first = np.searchsorted(self.m_block[coupled], np.arange(self.G + 1))
-        inside = np.flatnonzero(self.row_block < self.G) if len(coupled) else np.empty(0, dtype=np.int64)
-        g = self.row_block[inside]
-        count = first[g + 1] - first[g]
-        self.fill_r = np.repeat(inside, count)
-        offset = np.arange(len(self.fill_r)) - np.repeat(np.cumsum(count) - count, count)
-        self.fill_m = coupled[np.repeat(first[g], count) + offset]
-        keys = np.concatenate(
-            [self.A_shared_row * n_S + self.A_shared_col, self.fill_r * n_S + self.m_shared[self.fill_m]]
-        )
-        unique, inverse = np.unique(keys, return_inverse=True)
-        self.n_e = len(unique)
-        self.A_e, self.fill_e = inverse[: len(self.A_shared)], inverse[len(self.A_shared) :]
-        self.e_row, self.e_col = (unique // n_S, unique % n_S) if n_S else (unique, unique)
-        block = self.row_block[self.e_row]
-        self.e_blocked = np.flatnonzero(block < self.G)
-        self.e_m = np.searchsorted(pair_keys, block[self.e_blocked] * n_S + self.e_col[self.e_blocked])
-        self.e_blocked_row = self.e_row[self.e_blocked]
-        blocked_ptr = np.concatenate([[0], np.cumsum(np.bincount(self.e_blocked_row, minlength=n_eta))])
-        self._pair_template = (self.e_m.astype(np.int32), blocked_ptr.astype(np.int32), (n_eta, len(pair_keys)))
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.e_row, minlength=n_eta))])
-        self._template = (self.e_col, indptr, (n_eta, n_S))
 
     def _constraints(self, f):
         C = f.C[:, self.shared].toarray() if f.C.shape[0] else np.zeros((0, self.n_S))
@@ -170,18 +125,6 @@ class LocalBlocks:
     def project(self, x_S):
         """The point nearest to x_S that satisfies the constraints."""
         return self.origin + self.Z @ (self.Z.T @ (x_S - self.origin)) if self.constrained else x_S
-
-    def split_design(self, A, P) -> "SplitDesign":
-        """The values of A, split; P (n_m, b)"""
-        a = np.zeros((self.n_eta, self.b))
-        a[self.A_local_row, self.A_local_component] = A[self.A_local]
-        entries = np.bincount(self.A_e, A[self.A_shared], self.n_e)
-        if len(self.fill_e):
-            entries = entries + np.bincount(self.fill_e, np.sum(a[self.fill_r] * P[self.fill_m], axis=1), self.n_e)
-        indices, indptr, shape = self._template
-        A_S = sparse.csr_array((entries, indices, indptr), shape=shape)
-        indices, indptr, shape = self._pair_template
-        return SplitDesign(a, A_S, sparse.csr_array((entries[self.e_blocked], indices, indptr), shape=shape))
 
     def split_Q(self, Q) -> tuple[np.ndarray, np.ndarray]:
         """Q_gg, (G, b, b), and the dense Q_SS, (n_S, n_S)"""

@@ -65,7 +65,7 @@ class Conditional:
         self.P = np.zeros((blocks.n_m, blocks.b))
         if blocks.coupled:
             self._decouple(blocks)
-        split = blocks.fixed_design or blocks.split_design(self.design.A, self.P)
+        split = blocks.fixed_design or blocks.design.split(self.design.A, self.P)
         self.a, self.A_S, self.A_pairs = split.a, split.A_S, split.A_pairs
 
     def _decouple(self, B: LocalBlocks):

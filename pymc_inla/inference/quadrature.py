@@ -146,7 +146,7 @@ class QuadratureInner:
         """Memory that one point holds, about."""
         f, B = self.functions, self.blocks
         nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.n_m)
-        likelihood = f.n_obs + 9 * f.n_eta + 3 * len(f.W_rows) + 4 * f.A_pattern.nnz
+        likelihood = f.n_obs + 9 * f.n_eta + 3 * len(f.W_rows) + (4 * f.A_pattern.nnz if B.fixed_design is None else 0)
         return 8.0 * (nodes + likelihood + 5 * B.n_S**2 + 4 * f.n_x)
 
     @property

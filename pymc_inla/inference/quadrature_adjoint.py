@@ -65,7 +65,7 @@ class Adjoint:
         """F at the nodes (K, G), rho_F = p (F - E F), and the part of the cotangent of A_S that comes with d."""
         B, integral = self.conditional.blocks, self.integral
         self.F = np.empty((len(integral.u), B.G))
-        self.A_S_bar = np.zeros(len(B.e_blocked))
+        self.A_S_bar = np.zeros(len(B.design.e_blocked) if self.design_moves else 0)
         p = integral.p
 
         def evaluate(at: slice):
@@ -74,8 +74,8 @@ class Adjoint:
             self.F[at] += 0.5 * B.sum_blocks(B.m_block, self.deviation[at] * self.y[at])
             if not self.design_moves:
                 return 0.0
-            weighted = (p[at][:, B.row_block] * likelihood.gradient)[:, B.e_blocked_row]
-            return np.einsum("ke,ke->e", weighted, self.y[at][:, B.e_m])
+            weighted = (p[at][:, B.row_block] * likelihood.gradient)[:, B.design.e_blocked_row]
+            return np.einsum("ke,ke->e", weighted, self.y[at][:, B.design.e_m])
 
         for of_nodes in map_in_order(evaluate, self._portions):
             self.A_S_bar += of_nodes
@@ -145,21 +145,22 @@ class Adjoint:
         Q_bar[B.Q_SS] = -0.5 * x_S[i] * x_S[j] - v[i] * x_S[j] - 0.5 * S[i, j]
         Q_gg_bar = -0.5 * np.einsum("kg,kgr,kgs->grs", rho, u, u)
         if self.design_moves:
-            row, col = B.e_row, B.e_col
+            D = B.design
+            row, col = D.e_row, D.e_col
             eta_bar = self.first.eta + second.eta
             WAS = product_entries(c.W_matrix(integral.W) @ c.A_S, S, row, col)
             e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS
-            e_bar[B.e_blocked] += self.A_S_bar
+            e_bar[D.e_blocked] += self.A_S_bar
         if B.coupled:
             self._through_P(e_bar, b_bar, Q_bar, Q_gg_bar)
         Q_bar[B.Q_LL] = Q_gg_bar[B.Q_LL_index]
         gradient = gradient + f.prior_vjp(c.theta, Q_bar, b_bar, 1.0)
         if f.design_vjp is not None:
             a_bar = self.first.eta_u + second.eta_u
-            fill = c.P[B.fill_m] * e_bar[B.fill_e][:, None]
-            a_bar += np.column_stack([np.bincount(B.fill_r, fill[:, r], f.n_eta) for r in range(B.b)])
+            fill = c.P[D.fill_m] * e_bar[D.fill_e][:, None]
+            a_bar += np.column_stack([np.bincount(D.fill_r, fill[:, r], f.n_eta) for r in range(B.b)])
             A_bar = np.empty(f.A_pattern.nnz)
-            A_bar[B.A_local], A_bar[B.A_shared] = a_bar[B.A_local_row, B.A_local_component], e_bar[B.A_e]
+            A_bar[D.A_local], A_bar[D.A_shared] = a_bar[D.A_local_row, D.A_local_component], e_bar[D.A_e]
             gradient = gradient + f.design_vjp(c.theta, A_bar, eta_bar)
         return gradient
 
@@ -167,8 +168,8 @@ class Adjoint:
         """Add what comes through P = -Q_gg^-1 Q_gS: in A_S + a P, b_S + P'b_g and Q_SS + Q_Sg P."""
         c, B = self.conditional, self.conditional.blocks
         P, shared_bar = c.P, b_bar[B.shared][B.m_shared][:, None]
-        filled = c.a[B.fill_r] * e_bar[B.fill_e][:, None]
-        P_bar = np.column_stack([np.bincount(B.fill_m, filled[:, r], B.n_m) for r in range(B.b)])
+        filled = c.a[B.design.fill_r] * e_bar[B.design.fill_e][:, None]
+        P_bar = np.column_stack([np.bincount(B.design.fill_m, filled[:, r], B.n_m) for r in range(B.b)])
         P_bar = P_bar + c.b_L[B.m_block] * shared_bar
         Y = c.solve_Q_gg(P_bar)
         # cotangent of Q_SS, symmetrized

@@ -16,7 +16,7 @@ import numpy as np
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.status import Status
 
-KEEP_BYTES = 2.5e8
+KEEP_BYTES = 1.5e8
 """The points used last are kept whole (with their factors) up to this estimated size; of the others only the mode x* is
 kept as a warm start, and a point that is needed again is evaluated again."""
 
