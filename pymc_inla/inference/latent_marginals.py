@@ -83,13 +83,14 @@ def _components(mean, sd, skewness, matrix, slopes):
         return mean, sd, skewness
     # The interpolant of sd and mean may overshoot only where the design carries almost no mass: keep it in range.
     log_sd = np.log(sd)
-    fine_sd = np.exp(np.clip(matrix @ log_sd, log_sd.min(0) - 0.5, log_sd.max(0) + 0.5))
+    lowest, highest = log_sd.min(0) - 0.5, log_sd.max(0) + 0.5
     low, high = mean.min(0), mean.max(0)
     margin = 0.25 * (high - low)
     fine_mean = np.clip(matrix @ mean, low - margin, high + margin)
     # E[s^2] = s^2 exp(2 Var log s) for normal log s; together with the variance of the mean
     log_variance = np.sum((slopes @ log_sd) ** 2, axis=0)
-    fine_sd = np.sqrt(fine_sd**2 * np.exp(2 * log_variance) + np.sum((slopes @ mean) ** 2, axis=0))
+    log_root = np.minimum(np.clip(matrix @ log_sd, lowest, highest) + log_variance, highest)
+    fine_sd = np.sqrt(np.exp(2 * log_root) + np.sum((slopes @ mean) ** 2, axis=0))
     return fine_mean, fine_sd, np.clip(matrix @ skewness, skewness.min(0), skewness.max(0))
 
 

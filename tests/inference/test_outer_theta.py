@@ -12,7 +12,7 @@ from pymc_inla.inference.density import draw_theta, theta_marginals
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import find_theta_mode
 from pymc_inla.inference.integration import check_integration, integrate_theta
-from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.inference.theta_posterior import KEEP_BYTES, ThetaPosterior
 from pymc_inla.lgm import QUANTILES
 from pymc_inla.status import Status
 
@@ -339,7 +339,8 @@ def test_emulator_reproduces_quadratics():
 
 
 def test_points_used_last_are_kept_and_others_evaluated_again():
-    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2), bytes_per_point=1e8)  # room for two
+    room_for_two = 0.4 * KEEP_BYTES
+    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2), bytes_per_point=room_for_two)
     theta = np.arange(3.0)[:, None]
     for t in theta:
         posterior(t)
@@ -355,7 +356,7 @@ def test_points_used_last_are_kept_and_others_evaluated_again():
 
 
 def test_collected_moments_need_no_point():
-    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2), bytes_per_point=1e9)  # room for one
+    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2), bytes_per_point=2 * KEEP_BYTES)  # room for one
     theta = np.arange(4.0)[:, None]
     posterior(theta[0])
     posterior(theta[1])
