@@ -1,12 +1,13 @@
 """How often the verdict of a fit is right, against exact answers.
 
-    python benchmarks/verdict.py [--strategies auto laplace] [--draws 20000] [--every 1]
+    python benchmarks/verdict.py [--strategies auto laplace] [--draws 20000] [--every 1] [--beyond]
 
 Data are simulated over a grid of families, group sizes, numbers of groups and sigma; `tests/exact.py` gives the exact
 means and standard deviations of b, sigma and every group effect. A fit is *off* when one mean differs by more than
 0.1 posterior sd or one sd by more than 10 %, in the draws or in the summary from deterministic marginals; it is
 *flagged* when the verdict is not "good". Printed: one line per fit, then the confusion table. A quarter of an hour on
-one core with --every 3.
+one core with --every 3. With --beyond the problems are others: unbalanced groups, rare events, many trials, crossed
+effects.
 """
 
 import argparse
@@ -31,6 +32,7 @@ SHAPES = ((1, 100), (2, 40), (2, 1000), (3, 200), (5, 20), (10, 5), (20, 50), (1
 SIGMAS = (0.1, 0.5, 1.5, 5.0)
 FAMILIES = ("bernoulli", "poisson", "normal")
 NAMES = "b", "sigma", "u"
+"""Variables of the grid; `sigma_v` and `v` join them where there is a second effect."""
 MEAN_OFF, SD_OFF = 0.1, 0.1
 
 
@@ -46,6 +48,37 @@ def problems():
                     label,
                     exact_models.simulate(family, n_groups, size, sigma, seed=seed, b=(0.3, 0.5), scale_sigma=3.0),
                 )
+
+
+def unbalanced(family, n_groups, sigma, seed, b=(0.3, 0.5), trials=None):
+    """Group sizes from a geometric distribution of mean 4; up to `trials` trials a row."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(n_groups), rng.geometric(0.25, n_groups))
+    n = len(group)
+    X = np.column_stack([np.ones(n), rng.normal(size=n)])
+    eta = X @ np.array(b) + rng.normal(0, sigma, n_groups)[group]
+    trials = rng.integers(1, trials + 1, n) if trials else None
+    if family == "poisson":
+        y = rng.poisson(np.exp(eta))
+    else:
+        y = rng.binomial(1 if trials is None else trials, 1 / (1 + np.exp(-eta)))
+    return exact_models.Problem(family, y, X, group, trials, scale_sigma=3.0, scale_b=5.0)
+
+
+def problems_beyond():
+    """(label, Problem) of other kinds than the grid's."""
+    for k, sigma in enumerate((0.3, 1.0, 3.0)):
+        yield f"bernoulli unbalanced 60 sigma {sigma}", unbalanced("bernoulli", 60, sigma, 500 + k)
+        yield f"poisson   unbalanced 60 sigma {sigma}", unbalanced("poisson", 60, sigma, 510 + k)
+        yield f"binomial  unbalanced 30 sigma {sigma}", unbalanced("binomial", 30, sigma, 520 + k, trials=20)
+        yield f"bernoulli 2 % ones 150 sigma {sigma}", unbalanced("bernoulli", 150, sigma, 530 + k, b=(-4.5, 0.5))
+        yield f"poisson   mean 0.05 150 sigma {sigma}", unbalanced("poisson", 150, sigma, 540 + k, b=(-3.5, 0.5))
+    for k, (family, n_groups, size, sigma) in enumerate(
+        (("bernoulli", 30, 5, 1.5), ("bernoulli", 60, 3, 2.0), ("poisson", 30, 3, 0.8), ("poisson", 20, 5, 0.3))
+    ):
+        crossed = {"seed": 550 + k, "n_other": 5, "crossed": True, "sigma_v": 0.8, "scale_sigma": 3.0}
+        label = f"{family:9s} crossed {n_groups} x 5, {size} a group, sigma {sigma}"
+        yield label, exact_models.simulate(family, n_groups, size, sigma, b=(0.3, 0.5), **crossed)
 
 
 def gaussian_moments(problem, n=240):
@@ -96,7 +129,8 @@ def gaussian_moments(problem, n=240):
 
 
 def exact_moments(problem, n=8192):
-    """Mean and sd of every scalar: {"b": (p,), "sigma": (1,), "u": (G,)} each a pair; and the effective size.
+    """Mean and sd of every scalar: {"b": (p,), "sigma": (1,), "u": (G,)} (and sigma_v, v) each a pair; and the
+    effective size.
 
     Large problems, whose shared parameters are well determined, get fewer points.
     """
@@ -106,14 +140,16 @@ def exact_moments(problem, n=8192):
     psi, w, ess, _ = exact.sample_shared(problem, n // 4 if large else n, 512 if large else 1024)
     kept = w > 1e-8 * w.max()
     psi, w = psi[kept], w[kept] / w[kept].sum()
-    b, sigma, _, noise, _, _ = exact._unpack(problem, psi)
+    b, sigma, sigma_v, noise, v, _ = exact._unpack(problem, psi)
+    shared = {"b": b, "sigma": sigma} | ({"sigma_v": sigma_v, "v": v} if problem.J else {})
+    z = b @ problem.X.T if v is None else b @ problem.X.T + v[:, problem.other]
     found = {}
-    for name, values in (("b", b), ("sigma", sigma)):
+    for name, values in shared.items():
         mean = w @ values
         found[name] = mean, np.sqrt(w @ (values - mean) ** 2)
     first = second = 0.0
     for rows in np.array_split(np.arange(len(psi)), max(1, len(psi) * problem.G // 500_000)):
-        _, mean, sd = exact.conditional_moments(problem, b[rows] @ problem.X.T, sigma[rows], noise[rows])
+        _, mean, sd = exact.conditional_moments(problem, z[rows], sigma[rows], noise[rows])
         first, second = first + w[rows] @ mean, second + w[rows] @ (sd**2 + mean**2)
     found["u"] = first, np.sqrt(second - first**2)
     return found, ess
@@ -122,10 +158,11 @@ def exact_moments(problem, n=8192):
 def fitted_moments(idata):
     """The same from the draws, and from the summary."""
     posterior = idata.posterior
-    draws = {name: posterior[name].values.reshape(-1, posterior[name].values[0, 0].size) for name in NAMES}
+    names = [name for name in (*NAMES, "sigma_v", "v") if name in posterior]
+    draws = {name: posterior[name].values.reshape(-1, posterior[name].values[0, 0].size) for name in names}
     of_draws = {name: (x.mean(0), x.std(0)) for name, x in draws.items()}
     of_marginals = {}
-    for name in NAMES:
+    for name in names:
         table = pmi.summary(idata, var_names=[name])
         of_marginals[name] = table["mean"].to_numpy(float), table["sd"].to_numpy(float)
     return of_draws, of_marginals
@@ -143,10 +180,11 @@ def main():
     parser.add_argument("--strategies", nargs="*", default=["auto", "laplace"])
     parser.add_argument("--draws", type=int, default=20_000)
     parser.add_argument("--every", type=int, default=1, help="take every k-th problem of the grid")
+    parser.add_argument("--beyond", action="store_true", help="problems of other kinds")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ReliabilityWarning)
     counts = {s: np.zeros((2, 2), dtype=int) for s in arguments.strategies}
-    for label, problem in list(problems())[:: arguments.every]:
+    for label, problem in list(problems_beyond() if arguments.beyond else problems())[:: arguments.every]:
         start = time.perf_counter()
         truth, ess = exact_moments(problem)
         seconds = time.perf_counter() - start

@@ -3,10 +3,11 @@
     y_i ~ family(eta_i),  eta_i = x_i'b + u_{g(i)} [+ v_{h(i)}],  u ~ N(0, sigma^2), v ~ N(0, sigma_v^2),
     b_j ~ N(0, scale_b^2),  sigma, sigma_v, noise ~ half-normal
 
-Every u_g is integrated by adaptive Gauss-Hermite with 61 nodes, a nested v_h by another 41 around those; what is left
-(b, the logarithms of the scales, a crossed v) is sampled by importance sampling with quasi-random points from a mixture
-of Student t densities fitted to the exact target. Marginals of the effects are mixtures of their exact conditional
-distribution functions, so that only the few shared parameters carry Monte Carlo error (about 0.5 / sqrt(ess)).
+Every u_g is integrated by adaptive Gauss-Hermite with 61 nodes; what is left (b, the logarithms of the scales, a
+crossed v) is sampled by importance sampling with quasi-random points from a mixture of Student t densities fitted to
+the exact target. Marginals of the effects are mixtures of their exact conditional distribution functions, so that only
+the few shared parameters carry Monte Carlo error (about 0.5 / sqrt(ess)). Where groups lie in larger groups,
+`references/make_nested.py` integrates both.
 """
 
 from dataclasses import dataclass, field
@@ -139,45 +140,20 @@ def dimension(problem):
 
 
 def log_target(problem, psi):
-    """log p(y, psi), (S,)"""
-    b, sigma, sigma_v, noise, v, log_prior = _unpack(problem, psi)
+    """log p(y, psi), (S,)
+
+    Raises
+    ------
+    ValueError
+        If groups lie in larger groups: `references/make_nested.py` integrates those.
+    """
+    if problem.nested:
+        raise ValueError("references/make_nested.py has the target of nested groups")
+    b, sigma, _, noise, v, log_prior = _unpack(problem, psi)
     z = b @ problem.X.T
     if v is not None:
         z = z + v[:, problem.other]
-    if problem.nested:
-        return log_prior + _integrate_v(problem, z, sigma, sigma_v, noise)[0]
     return log_prior + conditional_moments(problem, z, sigma, noise)[0].sum(1)
-
-
-def _integrate_v(problem, z, sigma, sigma_v, noise, k=41):
-    """log of the integral over all v, (S,), and nodes and log weights of every v_h, (k, S, J).
-
-    The density of v_h is that of its u_g integrated out; its center and scale come from two sweeps of a coarse rule.
-    """
-    of_group = problem.other[problem.starts]
-    order = np.argsort(of_group, kind="stable")
-    first = np.flatnonzero(np.diff(of_group[order], prepend=-1))
-
-    def values(v, k_u):
-        log_I = conditional_moments(problem, z + v[:, problem.other], sigma, noise, k_u)[0]
-        total = np.add.reduceat(log_I[:, order], first, axis=1)
-        return total - 0.5 * (v / sigma_v) ** 2 - np.log(sigma_v) - 0.5 * np.log(2 * np.pi)
-
-    center, sd = np.zeros((len(z), problem.J)), np.broadcast_to(sigma_v, (len(z), problem.J))
-    for size, k_u in ((9, 9), (9, 9), (15, 15)):
-        t, w = np.polynomial.hermite_e.hermegauss(size)
-        nodes = center + sd * t[:, None, None]
-        f = np.array([values(v, k_u) for v in nodes]) + (np.log(w) + 0.5 * t**2)[:, None, None]
-        weight = np.exp(f - f.max(0))
-        weight /= weight.sum(0)
-        mean = (weight * nodes).sum(0)
-        sd = np.sqrt((weight * (nodes - mean) ** 2).sum(0) + 0.05 * sd**2)
-        center = mean
-    t, w = np.polynomial.hermite_e.hermegauss(k)
-    nodes = center + sd * t[:, None, None]
-    f = np.array([values(v, 31) for v in nodes])
-    g = f + (np.log(w) + 0.5 * t**2)[:, None, None] + np.log(sd)
-    return special.logsumexp(g, axis=0).sum(1), nodes, f
 
 
 @dataclass(frozen=True)
@@ -212,12 +188,12 @@ def _weights(log_ratio):
     return w / w.sum()
 
 
-def _mode_and_root(problem, d):
+def _mode_and_root(target, d):
     """Mode of the target and a root of its inverse negative Hessian, searched in coordinates of unit scale."""
     center, root = np.zeros(d), np.eye(d)
 
     def along(z):
-        return log_target(problem, center + np.atleast_2d(z) @ root.T)
+        return target(center + np.atleast_2d(z) @ root.T)
 
     for _ in range(4):
         step = optimize.minimize(lambda z: -along(z)[0], np.zeros(d), method="BFGS", options={"gtol": 1e-3}).x
@@ -242,15 +218,19 @@ def _mode_and_root(problem, d):
     return center, root
 
 
-def sample_shared(problem, n=16384, pilot=1024, seed=1):
-    """Weighted sample of the shared parameters: psi (n, d), weights (n,), ess, log evidence."""
+def sample_shared(problem, n=16384, pilot=1024, seed=1, target=None):
+    """Weighted sample of the shared parameters: psi (n, d), weights (n,), ess, log evidence.
+
+    `target` stands for `log_target`, where it can be computed faster.
+    """
     d = dimension(problem)
-    center, root = _mode_and_root(problem, d)
+    target = target or (lambda psi: log_target(problem, psi))
+    center, root = _mode_and_root(target, d)
     proposal = Mixture(center[None], root, center, 2.0 * root)
     for r in range(5):
         m = pilot if r < 4 else n
         psi = proposal.sample(m, seed + r)
-        log_ratio = log_target(problem, psi) - proposal.log_density(psi)
+        log_ratio = target(psi) - proposal.log_density(psi)
         w = _weights(log_ratio)
         if r == 4:
             break
@@ -269,20 +249,6 @@ def weighted_quantiles(values, weights):
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) - 0.5 * weights[order]
     return np.interp(PROBABILITIES, cumulative, values[order])
-
-
-def _draw_v(nodes, f, rng):
-    """One draw of every v_h from its density at the nodes (k, S, J), linear in the distribution function."""
-    log_f = f - f.max(0)
-    S, J = f.shape[1:]
-    out = np.empty((S, J))
-    for s in range(S):
-        for j in range(J):
-            x = np.linspace(nodes[0, s, j], nodes[-1, s, j], 400)
-            density = np.exp(np.interp(x, nodes[:, s, j], log_f[:, s, j]))
-            cdf = np.cumsum(density)
-            out[s, j] = np.interp(rng.random() * cdf[-1], cdf, x)
-    return out
 
 
 def exact_posterior(problem, n=16384, n_effects=2000, seed=1):
@@ -316,11 +282,6 @@ def exact_posterior(problem, n=16384, n_effects=2000, seed=1):
     picked = np.minimum(picked, n - 1)
     b, sigma, sigma_v, noise, v, _ = _unpack(problem, psi[picked])
     z = b @ problem.X.T
-    if problem.nested:
-        _, nodes, f = _integrate_v(problem, z, sigma, sigma_v, noise)
-        v = _draw_v(nodes, f, np.random.default_rng(seed))
-        for j in range(problem.J):
-            scalars[f"v[{j}]"] = _of_draws(v[:, j])
     if v is not None:
         z = z + v[:, problem.other]
     return {"scalars": scalars | _effects(problem, z, sigma, noise), "ess": ess, "log_evidence": evidence}

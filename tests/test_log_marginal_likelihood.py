@@ -23,7 +23,7 @@ PROBLEMS = {
 def log_evidence(problem, spacing=0.4):
     """Trapezoidal rule over (b, log sigma); log sigma goes down to where its density, proportional to sigma, has no
     mass left."""
-    center, root = exact._mode_and_root(problem, 2)
+    center, root = exact._mode_and_root(lambda psi: exact.log_target(problem, psi), 2)
     sd = np.sqrt(np.diag(root @ root.T))
     b = np.arange(-10.0, 10.0, spacing) * sd[0]
     step = min(spacing * sd[1], 0.25)

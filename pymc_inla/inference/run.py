@@ -129,7 +129,7 @@ def run_inference(
         failed_nodes=failed,
         method=integral.method,
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
-        gap=draws_gap(draws, latent_summary),
+        gap=draws_gap(draws, latent_summary, None if integral.method in ("eb", "none") else theta_summary),
         theta_k_hat=integral.k_hat,
         cancellation=posterior.point(integral.highest).cancellation,
     )

@@ -1,7 +1,7 @@
 """Regenerate exact.json: exact marginals of the problems in `exact_models.CASES`, kept as quantiles.
 
-Run from the repository: `python tests/references/make_exact.py [case ...]`; a minute or less each, ten for the nested
-ones. All shared parameters and the first ten and last two effects of each kind are kept.
+Run from the repository: `python tests/references/make_exact.py [case ...]`; a minute or less each. Nested cases are
+made by `make_nested.py`. All shared parameters and the first ten and last two effects of each kind are kept.
 """
 
 import json
@@ -24,7 +24,7 @@ def main(names):
     for name in names or [name for name in exact_models.CASES if name not in stored]:
         problem = exact_models.CASES[name]()
         start = time.perf_counter()
-        size = {"n": 4096, "n_effects": 2000} if problem.nested else {"n": 16384, "n_effects": 2000}
+        size = {"n": 16384, "n_effects": 2000}
         if len(problem.y) > 1000:
             size = {"n": 8192, "n_effects": 1000}
         found = exact.exact_posterior(problem, **size)

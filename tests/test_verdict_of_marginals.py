@@ -1,0 +1,63 @@
+"""Marginals that are off by a tenth of a sd are noticed by draws whose importance weights correct them."""
+
+import dataclasses
+import warnings
+
+import exact
+import exact_models
+import numpy as np
+import pytest
+
+import pymc_inla as pmi
+from pymc_inla.errors import ReliabilityWarning
+from pymc_inla.inference.draws import Draws
+from pymc_inla.inference.reliability import GAP_CHECK, draws_gap
+from pymc_inla.lgm import Marginals
+
+PROBLEM = exact_models.simulate("poisson", 5, 10, 5.0, seed=156, b=(0.3, 0.5), scale_sigma=3.0)
+
+
+def fit(strategy):
+    options = {"draws": 20_000, "chains": 1, "random_seed": 1, "criteria": False, "progressbar": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReliabilityWarning)
+        return pmi.fit(exact_models.build(PROBLEM), strategy=strategy, **options)
+
+
+def test_laplace_marginals_that_are_off_are_flagged():
+    psi, w, _, _ = exact.sample_shared(PROBLEM, 4096)
+    mean = w @ psi[:, 0]
+    sd = np.sqrt(w @ (psi[:, 0] - mean) ** 2)
+    laplace, default = fit("laplace"), fit("auto")
+    errors = [float(pmi.summary(f, var_names=["b"])["mean"].iloc[0] - mean) / sd for f in (laplace, default)]
+    assert abs(errors[0]) > 0.1
+    assert pmi.reliability(laplace).verdict == "check"
+    assert "believe the draws" in pmi.reliability(laplace).messages[0]
+    # Monte Carlo error of the reference: 1/sqrt(3000)
+    assert abs(errors[1]) < 0.06
+    assert pmi.reliability(default).verdict == "good"
+
+
+@pytest.fixture
+def right():
+    """Draws of two standard normal latents and one hyperparameter, and their marginals."""
+    rng = np.random.default_rng(1)
+    none = np.full(20_000, np.nan)
+    draws = Draws(rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 2)), none, none, 0.3, 0.9, True, 0.0, 0.0)
+    empty = np.zeros(0)
+    return (
+        draws,
+        Marginals(np.zeros(2), np.ones(2), empty, empty, None, None),
+        Marginals(np.zeros(1), np.ones(1), empty, empty, None, None),
+    )
+
+
+def test_gap_of_draws(right):
+    draws, x, theta = right
+    replace = dataclasses.replace
+    assert draws_gap(draws, x, theta) == 0.0
+    shifted, wide = replace(theta, mean=theta.mean + 0.1), replace(x, sd=np.array([1.0, 1.15]))
+    assert draws_gap(draws, x, shifted) > GAP_CHECK
+    assert draws_gap(draws, x, None) == 0.0
+    assert draws_gap(draws, wide, theta) > GAP_CHECK
+    assert draws_gap(replace(draws, resampled=False), wide, shifted) == 0.0
