@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -14,7 +15,7 @@ from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.grid import Nodes, build_lattice, build_line, fit_lattice
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.importance import integrate_importance
-from pymc_inla.inference.integral import ThetaIntegral, failure_messages, integrate_grid
+from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
 from pymc_inla.inference.nested import integrate_nested
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 
@@ -22,11 +23,14 @@ METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
 POINTS_OF_THREE = 400
 """A grid over three hyperparameters takes 150 to 300 points, and importance sampling half of that."""
-CORRELATED, SKEWED, UNSETTLED = 0.4, 0.2, 0.015
-"""Two hyperparameters are integrated line by line where they are correlated at the mode and the density is not Gaussian
-(logarithm of a scale at z = 2), or where refinement of a lattice would change a quantile by more than UNSETTLED"""
+SKEWED = 0.2
+CORRELATED = {2: 0.4, 3: 0.8}
+UNSETTLED = {2: 0.015, 3: 0.03}
+"""Two or three hyperparameters are integrated line by line where two of them are correlated at the mode and the density
+is not Gaussian (logarithm of a scale at z = 2), or where refinement of what was done instead would change a quantile by
+more than UNSETTLED. Three take about 2000 evaluations, ten times as many as a lattice: they have to be worth it"""
 POINTS_OF_LINES = 400
-"""What that may take"""
+"""What two may take"""
 FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
 TROUGH = 70.0
@@ -63,6 +67,7 @@ def integrate_theta(
     *,
     method: str = "auto",
     max_points: int = 400,
+    lines: bool = True,
     names: tuple[str, ...] | None = None,
 ) -> ThetaIntegral:
     """Integrate over theta around a mode found before.
@@ -76,7 +81,9 @@ def integrate_theta(
         "auto" is "grid" for at most two hyperparameters, for three where POINTS_OF_THREE are affordable, and
         "importance" above.
     max_points : int
-        Bound on the number of design points.
+        Bound on the number of design points of a lattice or of importance sampling.
+    lines : bool
+        Whether three hyperparameters may be integrated line by line, with about 2000 evaluations.
     names : tuple of str, optional
         Of the elements of theta, for messages.
 
@@ -91,32 +98,30 @@ def integrate_theta(
         return _single(posterior, mode, "none")
     if method == "eb":
         return _single(posterior, mode, "eb")
-    if method == "auto":
-        method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
     if method == "ccd":
         return integrate_ccd(posterior, mode, lower, upper)
-    if method == "importance":
-        modes = find_other_modes(posterior, mode, lower, upper)
-        return integrate_importance(posterior, modes, lower, upper, max_points=max_points)
-    return _grid(posterior, mode, lower, upper, max_points, names or tuple(f"theta[{j}]" for j in range(d)))
-
-
-def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
-    d = len(mode.theta_star)
     modes = find_other_modes(posterior, mode, lower, upper)
-    mode = modes[0]
-    posterior.collect_moments = True  # every node of a grid is a design point
-    affordable = d == 2 and max_points >= POINTS_OF_LINES
-    if affordable and _is_bent(Nodes(posterior, mode, lower, upper)):
-        result = integrate_nested(posterior, modes, lower, upper)
+    may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
+    if method == "auto":
+        method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
+    posterior.collect_moments = method == "grid"  # every node of a grid is a design point
+    if may_nest and _is_bent(Nodes(posterior, modes[0], lower, upper)):
+        result = _nested(posterior, modes, lower, upper)
+    elif method == "importance":
+        result = integrate_importance(posterior, modes, lower, upper, max_points=max_points)
     else:
         result = _lattice(posterior, modes, lower, upper, max_points)
-        if affordable and result.outer_change > UNSETTLED:
-            result = integrate_nested(posterior, modes, lower, upper)
+    if may_nest and result.outer_change > UNSETTLED[d]:
+        result = _nested(posterior, modes, lower, upper)
     posterior.collect_moments = False
     if not result.decayed:
-        _check_proper(result, lower, upper, names)
-    return result
+        _check_proper(result, lower, upper, names or tuple(f"theta[{j}]" for j in range(d)))
+    return replace(result, messages=result.messages + _failure_messages(result.failures))
+
+
+def _nested(posterior, modes, lower, upper) -> ThetaIntegral:
+    posterior.collect_moments = True
+    return integrate_nested(posterior, modes, lower, upper)
 
 
 def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> ThetaIntegral:
@@ -132,22 +137,28 @@ def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> The
             f"{len(nodes.failed)} of {len(nodes.failed) + len(nodes.z)} points. Check the priors, or use "
             "integration='eb'."
         )
-    return integrate_grid(
-        mode,
-        nodes.points,
-        tuple(nodes.evaluations),
-        decayed=decayed,
-        messages=failure_messages(nodes.failures_that_matter()),
-        lower=lower,
-        upper=upper,
-        rough_at=posterior.rough_at,
+    result = integrate_grid(
+        mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, rough_at=posterior.rough_at
+    )
+    return replace(result, decayed=decayed, failures=nodes.failures_that_matter())
+
+
+def _failure_messages(n_failed: int) -> tuple[str, ...]:
+    """What to say of points that have no value although the density there is not negligible."""
+    if not n_failed:
+        return ()
+    return (
+        f"the inner optimization failed at {n_failed} design points of the hyperparameters; they were left out and the "
+        "density there is interpolated",
     )
 
 
 def _is_bent(nodes: Nodes) -> bool:
-    C, lattice = nodes.mode.covariance, fit_lattice(nodes, 2)
-    correlation = C[0, 1] / np.sqrt(C[0, 0] * C[1, 1])
-    return bool(abs(correlation) > CORRELATED and np.max(np.abs(np.log([lattice.down, lattice.up]))) > SKEWED)
+    C, d = nodes.mode.covariance, len(nodes.lower)
+    lattice = fit_lattice(nodes, d)
+    correlations = C / np.sqrt(np.outer(np.diag(C), np.diag(C))) - np.eye(d)
+    skewed = np.max(np.abs(np.log([lattice.down, lattice.up]))) > SKEWED
+    return bool(np.max(np.abs(correlations)) > CORRELATED[d] and skewed)
 
 
 def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
