@@ -127,38 +127,41 @@ class Nodes:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far the nodes of a line go."""
+
+    depth: float = DEPTH[1]
+    """Log units below the maximum at which it ends"""
+    elsewhere: float = -np.inf
+    """Log density at a point that is not on this line, beside which low parts of it do not matter..."""
+    shallow: float = SHALLOW
+    """...as far as they are this many log units below the line's own maximum"""
+    longest: float = 6.0
+    """Longest step, in units of the scale at the mode"""
+
+    def ends_at(self, value: float, top: float) -> bool:
+        """Whether a line with this maximum ends where the density is so low."""
+        return value < max(top - self.depth, min(self.elsewhere - self.depth, top - self.shallow))
+
+
 def build_line(
     nodes: Nodes,
     modes: list[ThetaMode],
     max_points: int,
-    depth: float = DEPTH[1],
+    reach: Reach = Reach(),
     tolerance: float = SCORE_TOLERANCE,
-    elsewhere: float = -np.inf,
-    shallow: float = SHALLOW,
 ) -> bool:
-    """Fill `nodes` along a line, from every mode outwards.
-
-    Parameters
-    ----------
-    elsewhere : float
-        Log density at a point that is not on this line, beside which low parts of it do not matter...
-    shallow : float
-        ...as far as they are this many log units below the line's own maximum.
-
-    Returns
-    -------
-    bool
-        Whether the density had decayed at both ends.
-    """
+    """Fill `nodes` along a line, from every mode outwards. Returns whether the density had decayed at both ends."""
     decayed = True
     for mode in modes:
         center = float(nodes.mode.to_z(mode.theta_star)[0])
         step = STEP[1] * float(mode.root[0, 0] / nodes.mode.root[0, 0])
         nodes.add(np.array([center]))
-        walks = [_walk(nodes, center, sign * step, max_points, depth, elsewhere, shallow) for sign in (1.0, -1.0)]
+        walks = [_walk(nodes, center, sign * step, max_points, reach) for sign in (1.0, -1.0)]
         decayed &= all(in_step(walks, lambda z: nodes.add_all([np.array([k]) for k in z])))
     # A second mode above the first one moves the level at which the tails end.
-    tolerance = tolerance * max(1.0, np.exp(min(elsewhere - nodes.values.max(), RELIEF)))
+    tolerance = tolerance * max(1.0, np.exp(min(reach.elsewhere - nodes.values.max(), RELIEF)))
     while len(nodes.z) < max_points:
         order = np.argsort(nodes.points[:, 0])
         z = nodes.points[order, 0]
@@ -177,10 +180,8 @@ def build_line(
     return decayed
 
 
-def _walk(
-    nodes: Nodes, center: float, stride: float, max_points: int, depth: float, elsewhere: float, shallow: float
-) -> Generator[float, float, bool]:
-    """Step outwards from a mode until the density has fallen by `depth`, or another walk went there; wider steps where
+def _walk(nodes: Nodes, center: float, stride: float, max_points: int, reach: Reach) -> Generator[float, float, bool]:
+    """Step outwards from a mode until the line ends, or another walk went there; wider steps where
     it falls slowly. `stride` is the first step, with its sign. Returns whether the density had decayed."""
     unit, sign = abs(stride) / STEP[1], np.sign(stride)
     others = np.array([z[0] for z in nodes.z]) if nodes.z else np.zeros(0)
@@ -203,14 +204,13 @@ def _walk(
                 break
             continue
         drop, z, value = value - new, target, new
-        top = nodes.values.max()
-        if value < max(top - depth, min(elsewhere - depth, top - shallow)):
+        if reach.ends_at(value, nodes.values.max()):
             return True
         # Along a Gaussian the drop grows with every step; along a plateau or an exponential tail it does not.
         if drop < 1.0:
-            step = min(step * 1.3, 6.0)
+            step = min(step * 1.3, reach.longest)
         elif drop < 3.0:
-            step = min(step * 1.1, 6.0)
+            step = min(step * 1.1, reach.longest)
         elif drop > 8.0:
             step = max(step * 0.7, 0.5)
     return bool(value < nodes.values.max() - 7.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import combinations
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
@@ -31,8 +32,15 @@ is not Gaussian (logarithm of a scale at z = 2), or where refinement of what was
 more than UNSETTLED. Three take about 2000 evaluations, ten times as many as a lattice: they have to be worth it"""
 POINTS_OF_LINES = 400
 """What two may take"""
+UNLIKE = (
+    "the posterior of the hyperparameters has several modes of very different shapes, for example two variances of "
+    "which either may be zero; their marginals are approximate: compare with NUTS, or give priors that keep the "
+    "variances apart"
+)
 FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
+MOST_EXCHANGED = 5
+"""Hyperparameters of which every two are exchanged: two evaluations each"""
 TROUGH = 70.0
 """Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian."""
 
@@ -105,7 +113,8 @@ def integrate_theta(
     if method == "auto":
         method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
     posterior.collect_moments = method == "grid"  # every node of a grid is a design point
-    if may_nest and _is_bent(Nodes(posterior, modes[0], lower, upper)):
+    unlike = _are_unlike(modes)
+    if may_nest and ((unlike and d == 2) or _is_bent(Nodes(posterior, modes[0], lower, upper))):
         result = _nested(posterior, modes, lower, upper)
     elif method == "importance":
         result = integrate_importance(posterior, modes, lower, upper, max_points=max_points)
@@ -116,7 +125,8 @@ def integrate_theta(
     posterior.collect_moments = False
     if not result.decayed:
         _check_proper(result, lower, upper, names or tuple(f"theta[{j}]" for j in range(d)))
-    return replace(result, messages=result.messages + _failure_messages(result.failures))
+    messages = result.messages + _failure_messages(result.failures) + ((UNLIKE,) if unlike and d > 2 else ())
+    return replace(result, messages=messages)
 
 
 def _nested(posterior, modes, lower, upper) -> ThetaIntegral:
@@ -153,6 +163,12 @@ def _failure_messages(n_failed: int) -> tuple[str, ...]:
     )
 
 
+def _are_unlike(modes: list[ThetaMode]) -> bool:
+    """Whether no lattice fits all modes: a scale of one of them is a third of that of the first, or three times it."""
+    first, *others = [np.log(np.diag(mode.covariance)) for mode in modes]
+    return any(np.max(np.abs(other - first)) > 2 * np.log(3.0) for other in others)
+
+
 def _is_bent(nodes: Nodes) -> bool:
     C, d = nodes.mode.covariance, len(nodes.lower)
     lattice = fit_lattice(nodes, d)
@@ -180,7 +196,11 @@ def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
 
 
 def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[ThetaMode]:
-    """Look for further modes along the axes: where the density rises again away from the mode, search from there.
+    """Look for further modes: along the axes, where the density rises again away from the mode, and where two
+    hyperparameters have changed places; search from there.
+
+    Two variances that explain the same thing have a mode with each of them near zero where priors of precisions put
+    much mass there (loggamma(1, 5e-5)).
 
     Returns
     -------
@@ -190,7 +210,8 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     d = len(mode.theta_star)
     modes = [mode]
     rays = [_rise(mode, sign * axis, lower, upper) for axis in np.eye(d) for sign in (1.0, -1.0)]
-    for start in in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False)):
+    starts = in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
+    for start in starts + _exchanged(posterior, mode, lower, upper):
         if start is None:
             continue
         center = posterior.center
@@ -199,6 +220,23 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
         if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
             modes.append(other)
     return sorted(modes, key=lambda m: -m.log_posterior)
+
+
+def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[np.ndarray]:
+    """The mode with two hyperparameters exchanged, where a trough lies between."""
+    d, found = len(mode.theta_star), []
+    for i, j in combinations(range(d if d <= MOST_EXCHANGED else 0), 2):
+        other = mode.theta_star.copy()
+        other[[i, j]] = other[[j, i]]
+        if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < FIRST_LOOK:
+            continue
+        there = posterior(other, keep=False).log_posterior
+        if not np.isfinite(there) or there < mode.log_posterior - TROUGH:
+            continue
+        between = posterior(0.5 * (mode.theta_star + other), keep=False).log_posterior
+        if between < min(there, mode.log_posterior) - 0.5:
+            found.append(other)
+    return found
 
 
 def _rise(mode: ThetaMode, direction: np.ndarray, lower, upper) -> Generator[np.ndarray, Evaluation, np.ndarray | None]:

@@ -21,7 +21,7 @@ from scipy.special import ndtr
 
 from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights
-from pymc_inla.inference.grid import Nodes, build_line
+from pymc_inla.inference.grid import Nodes, Reach, build_line, fit_lattice
 from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
@@ -29,6 +29,12 @@ from pymc_inla.inference.triangular import TriangularDensity, scores_of, tabulat
 from pymc_inla.status import Status
 
 POINTS_PER_LINE = 40
+MOST, POINTS_THEN = 6000, 12
+"""Evaluations after which lines get fewer points; the estimate of the error says what that costs"""
+NARROWEST = 1e-4
+"""Least scale of a line, in sd at the mode"""
+LONGEST = 60.0
+"""Longest step, in units of the scale of the nearest line, which may be the thin one beside a long one"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Precision:
     """SCORE_TOLERANCE by level: the errors of an outer line go into everything, those of many inner lines differ"""
 
 
-PRECISION = {2: Precision(12.0, 6.0, (1e-3, 1e-3)), 3: Precision(9.0, 4.0, (4e-3, 1e-2, 2e-2))}
+PRECISION = {2: Precision(12.0, 6.0, (1e-3, 1e-3)), 3: Precision(9.0, 4.0, (2e-3, 4e-3, 8e-3))}
 """By the number of hyperparameters: three take thousands of evaluations at the precision of two"""
 
 
@@ -61,19 +67,29 @@ class Nest:
     """(d,) highest value that the lines at each level have met: parts of other lines far below it do not matter"""
     lines: list[list[Line]]
     """The integrated lines at each level"""
+    most: int
+    """Evaluations of the posterior after which lines get fewer points"""
+
+    @property
+    def points_per_line(self) -> int:
+        return POINTS_PER_LINE if self.posterior.n_evaluations < self.most else POINTS_THEN
 
     @classmethod
     def around(cls, posterior: ThetaPosterior, modes: list[ThetaMode], lower, upper) -> Nest:
-        """Innermost is the hyperparameter that the others say least of at the mode (smallest multiple correlation):
-        it is integrated most often, and its lines change least. The others go by their sd."""
+        """Innermost is the hyperparameter that is nearest to a Gaussian independent of the others at the mode: it is
+        integrated most often, and its lines change least. The others go by their sd."""
         d, C = len(lower), modes[0].covariance
-        explained = 1.0 - 1.0 / np.diag(C @ np.diag(np.diag(np.linalg.inv(C))))
-        innermost = int(np.argmin(explained)) if d > 2 else int(np.argmin(np.diag(C)))
         order = np.argsort(-np.diag(C), kind="stable")
-        order = np.append(order[order != innermost], innermost)
+        if d > 2:
+            explained = 1.0 - 1.0 / (np.diag(C) * np.diag(np.linalg.inv(C)))  # squared multiple correlations
+            lattice = fit_lattice(Nodes(posterior, modes[0], lower, upper), d)
+            skewness = np.max(np.abs(np.log([lattice.down, lattice.up])), axis=0)
+            innermost = int(np.argmin(explained + 0.5 * skewness))
+            order = np.append(order[order != innermost], innermost)
         highest = np.full(d, -np.inf)
         highest[-1] = modes[0].log_posterior
-        return cls(posterior, modes, order, lower, upper, highest, [[] for _ in range(d)])
+        lines: list[list[Line]] = [[] for _ in range(d)]
+        return cls(posterior, modes, order, lower, upper, highest, lines, posterior.n_evaluations + MOST)
 
     def expected(self, level: int, fixed: np.ndarray) -> ThetaMode:
         """Where the highest point of a line should be, and the scale around it: by the nearest line at this level."""
@@ -84,7 +100,8 @@ class Nest:
             near = known[int(np.argmin(distances))].integral
             highest = max(near.nodes, key=lambda e: e.log_posterior)
             low, high = near.density.marginals[0].quantiles(ndtr([-1.0, 1.0]))
-            return _frame(float(highest.theta[0]), 0.5 * (high - low))
+            narrowest = NARROWEST * np.sqrt(self.modes[0].covariance[self.order[level], self.order[level]])
+            return _frame(float(highest.theta[0]), max(0.5 * (high - low), narrowest))
         # the others integrated out, or fixed
         precision, these = np.linalg.inv(self.modes[0].covariance), self.order[level:]
         variance = np.linalg.inv(precision[np.ix_(these, these)])[0, 0]
@@ -129,15 +146,13 @@ class Line:
         """Fill the line with nodes; its log integral, at the value fixed last."""
         nest, at = self.nest, self.nest.order[[self.level]]
         frame, elsewhere = nest.expected(self.level, self.fixed), nest.highest[self.level]
-        starts = [replace(frame, theta_star=m.theta_star[at]) for m in nest.modes]
-        if self.level:
-            starts[0] = frame
+        # other modes are not looked for again on every line, but every line passes the places where they are
+        others = [_frame(m.theta_star[at[0]], np.sqrt(m.covariance[at[0], at[0]])) for m in nest.modes[1:]]
+        starts = [frame, *others]
         nodes = Nodes(self, frame, nest.lower[at], nest.upper[at])
         precision = PRECISION[len(nest.order)]
-        tolerance = precision.tolerances[self.level]
-        decayed = build_line(
-            nodes, starts, POINTS_PER_LINE, precision.depth, tolerance, elsewhere=elsewhere, shallow=precision.shallow
-        )
+        reach = Reach(precision.depth, elsewhere, precision.shallow, LONGEST)
+        decayed = build_line(nodes, starts, nest.points_per_line, reach, precision.tolerances[self.level])
         place = self.fixed[-1:]
         if len(nodes.z) < 3:
             return Evaluation(place, -np.inf, None, Status.NON_FINITE, nest.posterior.center.x_star)
@@ -192,9 +207,9 @@ class Line:
         return [e for nodes, _ in parts for e in nodes], np.concatenate(weights)
 
     def outer_change(self) -> float:
-        """The larger of the changes that refining the line, or those below it, would make."""
+        """What refining the line and those below it would change: the errors of the levels add up."""
         below = [line.outer_change() for line in self.lines_below()]
-        return max(self.integral.outer_change, self.integral.weights @ below) if below else self.integral.outer_change
+        return self.integral.outer_change + (self.integral.weights @ below if below else 0.0)
 
     def log_integral_error(self) -> float:
         below = [line.log_integral_error() for line in self.lines_below()]

@@ -54,7 +54,8 @@ def tabulate(quantiles: np.ndarray, places: np.ndarray, below: list[list[np.ndar
     inside = np.clip(quantiles, places.min(), places.max())
     components = zip(*(below[k] for k in order), strict=True) if below else ()
     curves = [PchipInterpolator(places[order], np.array(tables), axis=0) for tables in components]
-    return [quantiles, *(curve(inside) for curve in curves)]
+    # interpolated one by one, extreme quantiles may cross
+    return [quantiles, *(np.sort(curve(inside), axis=-1) for curve in curves)]
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class TriangularDensity:
         last = rows.shape[1] - 1
         at = np.clip(np.sum(rows <= value[:, None], axis=1) - 1, 0, last - 1)
         low = rows[each, at]
-        share = (value - low) / np.maximum(rows[each, at + 1] - low, 1e-300)
+        share = np.clip((value - low) / np.maximum(rows[each, at + 1] - low, 1e-300), -1e3, 1e3)
         # central differences at both ends of the segment, and linear between
         below, above = np.maximum(at - 1, 0), np.minimum(at + 2, last)
         left = (rows[each, at + 1] - rows[each, below]) / (at + 1 - below)
