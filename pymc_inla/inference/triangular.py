@@ -82,7 +82,7 @@ class TriangularDensity:
         for part in _portions(CLOUD):
             each = np.arange(len(part))
             for k in range(len(self.tables)):
-                rows = self._rows(k, scores[part])
+                rows = self.rows_of(k, scores[part])
                 at, share = self._segment(scores[part, k])
                 theta[part, self.order[k]] = (1 - share) * rows[each, at] + share * rows[each, at + 1]
         return theta, normalize(log_weights)[0]
@@ -100,7 +100,7 @@ class TriangularDensity:
         for part in _portions(len(theta)):
             scores, total = np.zeros((len(part), 0)), np.zeros(len(part))
             for k in range(len(self.tables)):
-                log_p, score = self.log_conditional(theta[part, k], self._rows(k, scores))
+                log_p, score = self.log_conditional(theta[part, k], self.rows_of(k, scores))
                 scores, total = np.column_stack([scores, score]), total + log_p
             out[part] = total
         return out
@@ -120,7 +120,7 @@ class TriangularDensity:
         score = -FARTHEST + h * (at + share)
         return -0.5 * score**2 - 0.5 * np.log(2 * np.pi) - np.log(np.maximum(slope, 1e-300) / h), score
 
-    def _rows(self, k: int, scores: np.ndarray) -> np.ndarray:
+    def rows_of(self, k: int, scores: np.ndarray) -> np.ndarray:
         """(m, S) quantiles of component k, given the scores (m, >= k) of those before it"""
         rows = np.broadcast_to(self.tables[k], (len(scores), *self.tables[k].shape))
         if not k:
@@ -162,7 +162,7 @@ class TriangularMarginal:
 
     def pdf(self, theta) -> np.ndarray:
         """(k,) to (k,)"""
-        rows = self.density._rows(self.component, _sobol_scores(MIXED * self.component, self.component))
+        rows = self.density.rows_of(self.component, _sobol_scores(MIXED * self.component, self.component))
         found = [self.density.log_conditional(np.full(len(rows), t), rows)[0] for t in theta]
         return np.exp(found).mean(axis=1)
 
