@@ -9,18 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from scipy.special import logsumexp
 
-from pymc_inla.inference.lattice import LatticeDensity
 from pymc_inla.lgm import QUANTILES, Marginals
 
-if TYPE_CHECKING:
-    from pymc_inla.inference.nested import NestedDensity
-
 GRID_SIZE = 201
+
+
+class Marginal(Protocol):
+    """The distribution of one component of theta."""
+
+    def quantiles(self, probabilities) -> np.ndarray:
+        """(k,) to (k,)"""
+
+    def pdf(self, theta) -> np.ndarray:
+        """(k,) to (k,)"""
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,8 @@ class IntegratedDensity:
     """(d, d): a point stands for theta + cell u, u uniform on (-1/2, 1/2)^d; zero for quasi-random points"""
     log_density_at: Callable[[np.ndarray], np.ndarray]
     """(m, d) to (m,): log of the normalized density"""
-    lattice: LatticeDensity | NestedDensity | None = None
-    """The same density with its marginals to many digits, where there is a grid or there are lines"""
+    marginals: tuple[Marginal, ...] | None = None
+    """One per component of theta, to many digits, where there is a grid or there are lines"""
 
     @property
     def d(self) -> int:
@@ -83,8 +89,8 @@ def theta_marginals(density: IntegratedDensity) -> Marginals:
 
 def theta_quantiles(density: IntegratedDensity, probabilities=QUANTILES) -> np.ndarray:
     """Quantiles of every component of theta, (d, len(probabilities))."""
-    if density.lattice is not None:
-        return np.array([marginal.quantiles(probabilities) for marginal in density.lattice.marginals])
+    if density.marginals is not None:
+        return np.array([marginal.quantiles(probabilities) for marginal in density.marginals])
     return np.array([weighted_quantiles(column, density.weights, probabilities) for column in density.theta.T])
 
 
@@ -92,12 +98,12 @@ def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) ->
     """Density of theta_j on a grid that covers all but 1e-6 of the mass (1e-5 with several hyperparameters, where the
     grid of all of them ends at a few 1e-6)."""
     values = density.theta[:, j]
-    tail = 5e-7 if density.d == 1 or density.lattice is None else 5e-6
+    tail = 5e-7 if density.d == 1 or density.marginals is None else 5e-6
     low, high = theta_quantiles(density, (tail, 1 - tail))[j]
-    margin = 0.02 * (high - low) if density.lattice is None else 0.0
+    margin = 0.02 * (high - low) if density.marginals is None else 0.0
     grid = np.linspace(low - margin, high + margin, GRID_SIZE)
-    if density.lattice is not None:
-        f = density.lattice.marginals[j].pdf(grid)
+    if density.marginals is not None:
+        f = density.marginals[j].pdf(grid)
     else:
         # Kernel estimate by Silverman's rule; the widening of the sd (0.7 % at a width of 0.12 sd) is taken back by
         # shrinking the points towards the mean.

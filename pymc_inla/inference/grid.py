@@ -11,36 +11,50 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
+from pymc_inla.inference.theta_posterior import Evaluation, in_step
 
 DEPTH = {1: 17.0, 2: 13.0, 3: 11.0}
 """Log units below the maximum at which the grid ends, by dimension (4e-8, 2e-6, 2e-5)."""
 SHALLOW = 6.0
 """The same within a line that holds little of the mass"""
+RELIEF = 6.0
+"""Such a line is less precise by the exponential of how far it lies below, up to this"""
 STEP = {1: 1.25, 2: 1.5, 3: 1.5}
 SCORE_TOLERANCE = 4e-3
 """Refine while mass (or share of a latent variance) times leave-one-out error of a node exceeds this. The error with
 the node present is at least 16 times smaller (fourth-order interpolation, half the spacing)."""
 
 
+class LogDensity(Protocol):
+    """A function that nodes are placed on: log p~(theta | y), or one of its integrals over lines."""
+
+    def evaluate_all(self, points: list[np.ndarray]) -> list[Evaluation]:
+        """Evaluations at points (d,); a point asked for again gives the same object."""
+
+    def predictors(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and sds of linear predictors at the theta (d,) of an evaluation."""
+
+    def rough_at(self, theta: np.ndarray) -> np.ndarray:
+        """(m, d) to (m,): the part of the function that is known everywhere and not interpolated"""
+
+
 @dataclass
 class Nodes:
     """Evaluated nodes in z, in the order of their evaluation."""
 
-    posterior: ThetaPosterior
+    posterior: LogDensity
     mode: ThetaMode
     lower: np.ndarray
     upper: np.ndarray
     z: list[np.ndarray] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     failed: list[np.ndarray] = field(default_factory=list)
-    elsewhere: float = -np.inf
-    """Log density at a point that is not on this line, beside which low parts of it do not matter"""
 
     def inside(self, z: np.ndarray) -> bool:
         """Whether theta(z) is within the bounds."""
@@ -63,11 +77,6 @@ class Nodes:
             else:
                 self.failed.append(np.array(z, dtype=float))
         return [evaluation.log_posterior for evaluation in found]
-
-    def ended(self, value: float, depth: float) -> bool:
-        """Whether a log density is so low that a line may end there."""
-        top = self.values.max()
-        return value < max(top - depth, min(self.elsewhere - depth, top - SHALLOW))
 
     def failures_that_matter(self) -> int:
         """How many nodes have no value although the density there, extrapolated, is not negligible."""
@@ -118,8 +127,30 @@ class Nodes:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far the nodes of a line go."""
+
+    depth: float = DEPTH[1]
+    """Log units below the maximum at which it ends"""
+    elsewhere: float = -np.inf
+    """Log density at a point that is not on this line, beside which low parts of it do not matter..."""
+    shallow: float = SHALLOW
+    """...as far as they are this many log units below the line's own maximum"""
+    longest: float = 6.0
+    """Longest step, in units of the scale at the mode"""
+
+    def ends_at(self, value: float, top: float) -> bool:
+        """Whether a line with this maximum ends where the density is so low."""
+        return value < max(top - self.depth, min(self.elsewhere - self.depth, top - self.shallow))
+
+
 def build_line(
-    nodes: Nodes, modes: list[ThetaMode], max_points: int, depth: float = DEPTH[1], tolerance: float = SCORE_TOLERANCE
+    nodes: Nodes,
+    modes: list[ThetaMode],
+    max_points: int,
+    reach: Reach = Reach(),
+    tolerance: float = SCORE_TOLERANCE,
 ) -> bool:
     """Fill `nodes` along a line, from every mode outwards. Returns whether the density had decayed at both ends."""
     decayed = True
@@ -127,10 +158,10 @@ def build_line(
         center = float(nodes.mode.to_z(mode.theta_star)[0])
         step = STEP[1] * float(mode.root[0, 0] / nodes.mode.root[0, 0])
         nodes.add(np.array([center]))
-        walks = [_walk(nodes, center, sign * step, max_points, depth) for sign in (1.0, -1.0)]
+        walks = [_walk(nodes, center, sign * step, max_points, reach) for sign in (1.0, -1.0)]
         decayed &= all(in_step(walks, lambda z: nodes.add_all([np.array([k]) for k in z])))
     # A second mode above the first one moves the level at which the tails end.
-    tolerance = tolerance * max(1.0, np.exp(min(nodes.elsewhere - nodes.values.max(), SHALLOW)))
+    tolerance = tolerance * max(1.0, np.exp(min(reach.elsewhere - nodes.values.max(), RELIEF)))
     while len(nodes.z) < max_points:
         order = np.argsort(nodes.points[:, 0])
         z = nodes.points[order, 0]
@@ -149,8 +180,8 @@ def build_line(
     return decayed
 
 
-def _walk(nodes: Nodes, center: float, stride: float, max_points: int, depth: float) -> Generator[float, float, bool]:
-    """Step outwards from a mode until the density has fallen by `depth`, or another walk went there; wider steps where
+def _walk(nodes: Nodes, center: float, stride: float, max_points: int, reach: Reach) -> Generator[float, float, bool]:
+    """Step outwards from a mode until the line ends, or another walk went there; wider steps where
     it falls slowly. `stride` is the first step, with its sign. Returns whether the density had decayed."""
     unit, sign = abs(stride) / STEP[1], np.sign(stride)
     others = np.array([z[0] for z in nodes.z]) if nodes.z else np.zeros(0)
@@ -173,13 +204,13 @@ def _walk(nodes: Nodes, center: float, stride: float, max_points: int, depth: fl
                 break
             continue
         drop, z, value = value - new, target, new
-        if nodes.ended(value, depth):
+        if reach.ends_at(value, nodes.values.max()):
             return True
         # Along a Gaussian the drop grows with every step; along a plateau or an exponential tail it does not.
         if drop < 1.0:
-            step = min(step * 1.3, 6.0)
+            step = min(step * 1.3, reach.longest)
         elif drop < 3.0:
-            step = min(step * 1.1, 6.0)
+            step = min(step * 1.1, reach.longest)
         elif drop > 8.0:
             step = max(step * 0.7, 0.5)
     return bool(value < nodes.values.max() - 7.0)

@@ -23,6 +23,8 @@ GOOD_GAIN = 1e-5
 """The same for a search that rounding stops earlier: 0.005 sd."""
 VALUE_NOISE = 0.05
 """What a log density may lose in a step that shrinks its gradient."""
+SADDLE = -0.05
+"""Curvature of the log density, per squared sd of the search, below which a zero of the gradient is a saddle"""
 DIFFERENCE_STEP = 0.02
 """Step of the differences for the Hessian, in sd."""
 MAX_STEP = 2.0
@@ -96,6 +98,10 @@ def find_theta_mode(
             kinked, status = True, Status.CONVERGED
         root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
         root = _within_bounds(root, lower, upper)
+        higher = None if hessian_ok or kinked else _beside_saddle(posterior, current, root, lower, upper)
+        if higher is not None:
+            current, B = higher, None
+            continue
         # Curvature that the search did not meet on its way (a coordinate on another scale) can hide a gain.
         if kinked or status is not Status.CONVERGED or 0.5 * np.sum((root.T @ current.gradient) ** 2) < 1e-3:
             break
@@ -158,6 +164,23 @@ def _best_around(posterior, current: Evaluation, lower, upper) -> Evaluation:
             if near.gradient is not None and near.log_posterior > best.log_posterior + 1e-9:
                 best = near
     return best
+
+
+def _beside_saddle(posterior, current: Evaluation, root: np.ndarray, lower, upper) -> Evaluation | None:
+    """A higher point along the axis of least curvature, or None: hyperparameters that enter alike have a zero of the
+    gradient where they are equal, which may be a saddle between two modes."""
+    changes = _gradient_changes(posterior, current, root, lower, upper)
+    if changes is None:
+        return None
+    H = changes @ root
+    curvature, rotation = np.linalg.eigh((H + H.T) / 2)
+    if curvature[0] > SADDLE:
+        return None
+    axis = root @ rotation[:, 0]
+    ends = [np.clip(current.theta + t * axis, lower, upper) for t in (1.0, -1.0, 0.2, -0.2)]
+    found = [e for e in posterior.evaluate_all(ends, gradient=True) if e.gradient is not None]
+    best = max(found, key=lambda e: e.log_posterior, default=current)
+    return best if best.log_posterior > current.log_posterior + GOOD_GAIN else None
 
 
 def _widened(posterior, current: Evaluation, root: np.ndarray, lower, upper) -> np.ndarray:

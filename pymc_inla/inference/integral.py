@@ -45,6 +45,8 @@ class ThetaIntegral:
     """Pareto shape of the importance ratios of theta, where there are any"""
     decayed: bool = True
     """Whether the density had decayed where the nodes end"""
+    failures: int = 0
+    """Points without a value although the density there is not negligible"""
     messages: tuple[str, ...] = ()
 
     @property
@@ -107,8 +109,6 @@ def integrate_grid(
     nodes_z: np.ndarray,
     evaluations: tuple[Evaluation, ...],
     *,
-    decayed: bool = True,
-    messages: tuple[str, ...] = (),
     lower: np.ndarray,
     upper: np.ndarray,
     rough_at: Callable[[np.ndarray], np.ndarray] = lambda theta: np.zeros(len(theta)),
@@ -119,8 +119,6 @@ def integrate_grid(
     ----------
     nodes_z : array (K, d)
     evaluations : K evaluations
-    decayed : bool
-        Whether the density had decayed where the nodes end.
     lower, upper : array (d,)
         Bounds of theta; the density is zero outside.
     rough_at : callable
@@ -154,7 +152,7 @@ def integrate_grid(
         mass[keep] / mass[keep].sum(),
         mode.root * grid.spacing,
         log_density_at,
-        grid.lattice(np.where(keep, mass, 0.0), mode),
+        grid.lattice(np.where(keep, mass, 0.0), mode).marginals,
     )
     mean_z = mass @ grid.z
     covariance_z = ((grid.z - mean_z) * mass[:, None]).T @ (grid.z - mean_z)
@@ -175,18 +173,6 @@ def integrate_grid(
         fine_weights=fine_weights,
         fine_matrix=emulator.matrix(fine_z),
         fine_slopes=_slopes(emulator, fine_z, fine_spread),
-        decayed=decayed,
-        messages=messages,
-    )
-
-
-def failure_messages(n_failed: int) -> tuple[str, ...]:
-    """What to say of nodes that have no value although the density there is not negligible."""
-    if not n_failed:
-        return ()
-    return (
-        f"the inner optimization failed at {n_failed} design points of the hyperparameters; they were left out and the "
-        "density there is interpolated",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from difflib import get_close_matches
+from itertools import combinations
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
@@ -14,7 +16,7 @@ from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.grid import Nodes, build_lattice, build_line, fit_lattice
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.importance import integrate_importance
-from pymc_inla.inference.integral import ThetaIntegral, failure_messages, integrate_grid
+from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
 from pymc_inla.inference.nested import integrate_nested
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 
@@ -22,13 +24,23 @@ METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
 POINTS_OF_THREE = 400
 """A grid over three hyperparameters takes 150 to 300 points, and importance sampling half of that."""
-CORRELATED, SKEWED, UNSETTLED = 0.4, 0.2, 0.015
-"""Two hyperparameters are integrated line by line where they are correlated at the mode and the density is not Gaussian
-(logarithm of a scale at z = 2), or where refinement of a lattice would change a quantile by more than UNSETTLED"""
+SKEWED = 0.2
+CORRELATED = {2: 0.4, 3: 0.8}
+UNSETTLED = {2: 0.015, 3: 0.03}
+"""Two or three hyperparameters are integrated line by line where two of them are correlated at the mode and the density
+is not Gaussian (logarithm of a scale at z = 2), or where refinement of what was done instead would change a quantile by
+more than UNSETTLED. Three take about 2000 evaluations, ten times as many as a lattice: they have to be worth it"""
 POINTS_OF_LINES = 400
-"""What that may take"""
+"""What two may take"""
+UNLIKE = (
+    "the posterior of the hyperparameters has several modes of very different shapes, for example two variances of "
+    "which either may be zero; their marginals are approximate: compare with NUTS, or give priors that keep the "
+    "variances apart"
+)
 FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
+MOST_EXCHANGED = 5
+"""Hyperparameters of which every two are exchanged: two evaluations each"""
 TROUGH = 70.0
 """Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian."""
 
@@ -63,6 +75,7 @@ def integrate_theta(
     *,
     method: str = "auto",
     max_points: int = 400,
+    lines: bool = True,
     names: tuple[str, ...] | None = None,
 ) -> ThetaIntegral:
     """Integrate over theta around a mode found before.
@@ -76,7 +89,9 @@ def integrate_theta(
         "auto" is "grid" for at most two hyperparameters, for three where POINTS_OF_THREE are affordable, and
         "importance" above.
     max_points : int
-        Bound on the number of design points.
+        Bound on the number of design points of a lattice or of importance sampling.
+    lines : bool
+        Whether three hyperparameters may be integrated line by line, with about 2000 evaluations.
     names : tuple of str, optional
         Of the elements of theta, for messages.
 
@@ -91,32 +106,32 @@ def integrate_theta(
         return _single(posterior, mode, "none")
     if method == "eb":
         return _single(posterior, mode, "eb")
-    if method == "auto":
-        method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
     if method == "ccd":
         return integrate_ccd(posterior, mode, lower, upper)
-    if method == "importance":
-        modes = find_other_modes(posterior, mode, lower, upper)
-        return integrate_importance(posterior, modes, lower, upper, max_points=max_points)
-    return _grid(posterior, mode, lower, upper, max_points, names or tuple(f"theta[{j}]" for j in range(d)))
-
-
-def _grid(posterior, mode, lower, upper, max_points, names) -> ThetaIntegral:
-    d = len(mode.theta_star)
     modes = find_other_modes(posterior, mode, lower, upper)
-    mode = modes[0]
-    posterior.collect_moments = True  # every node of a grid is a design point
-    affordable = d == 2 and max_points >= POINTS_OF_LINES
-    if affordable and _is_bent(Nodes(posterior, mode, lower, upper)):
-        result = integrate_nested(posterior, modes, lower, upper)
+    may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
+    if method == "auto":
+        method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
+    posterior.collect_moments = method == "grid"  # every node of a grid is a design point
+    unlike = _are_unlike(modes)
+    if may_nest and ((unlike and d == 2) or _is_bent(Nodes(posterior, modes[0], lower, upper))):
+        result = _nested(posterior, modes, lower, upper)
+    elif method == "importance":
+        result = integrate_importance(posterior, modes, lower, upper, max_points=max_points)
     else:
         result = _lattice(posterior, modes, lower, upper, max_points)
-        if affordable and result.outer_change > UNSETTLED:
-            result = integrate_nested(posterior, modes, lower, upper)
+    if may_nest and result.outer_change > UNSETTLED[d]:
+        result = _nested(posterior, modes, lower, upper)
     posterior.collect_moments = False
     if not result.decayed:
-        _check_proper(result, lower, upper, names)
-    return result
+        _check_proper(result, lower, upper, names or tuple(f"theta[{j}]" for j in range(d)))
+    messages = result.messages + _failure_messages(result.failures) + ((UNLIKE,) if unlike and d > 2 else ())
+    return replace(result, messages=messages)
+
+
+def _nested(posterior, modes, lower, upper) -> ThetaIntegral:
+    posterior.collect_moments = True
+    return integrate_nested(posterior, modes, lower, upper)
 
 
 def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> ThetaIntegral:
@@ -132,22 +147,34 @@ def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> The
             f"{len(nodes.failed)} of {len(nodes.failed) + len(nodes.z)} points. Check the priors, or use "
             "integration='eb'."
         )
-    return integrate_grid(
-        mode,
-        nodes.points,
-        tuple(nodes.evaluations),
-        decayed=decayed,
-        messages=failure_messages(nodes.failures_that_matter()),
-        lower=lower,
-        upper=upper,
-        rough_at=posterior.rough_at,
+    result = integrate_grid(
+        mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, rough_at=posterior.rough_at
+    )
+    return replace(result, decayed=decayed, failures=nodes.failures_that_matter())
+
+
+def _failure_messages(n_failed: int) -> tuple[str, ...]:
+    """What to say of points that have no value although the density there is not negligible."""
+    if not n_failed:
+        return ()
+    return (
+        f"the inner optimization failed at {n_failed} design points of the hyperparameters; they were left out and the "
+        "density there is interpolated",
     )
 
 
+def _are_unlike(modes: list[ThetaMode]) -> bool:
+    """Whether no lattice fits all modes: a scale of one of them is a third of that of the first, or three times it."""
+    first, *others = [np.log(np.diag(mode.covariance)) for mode in modes]
+    return any(np.max(np.abs(other - first)) > 2 * np.log(3.0) for other in others)
+
+
 def _is_bent(nodes: Nodes) -> bool:
-    C, lattice = nodes.mode.covariance, fit_lattice(nodes, 2)
-    correlation = C[0, 1] / np.sqrt(C[0, 0] * C[1, 1])
-    return bool(abs(correlation) > CORRELATED and np.max(np.abs(np.log([lattice.down, lattice.up]))) > SKEWED)
+    C, d = nodes.mode.covariance, len(nodes.lower)
+    lattice = fit_lattice(nodes, d)
+    correlations = C / np.sqrt(np.outer(np.diag(C), np.diag(C))) - np.eye(d)
+    skewed = np.max(np.abs(np.log([lattice.down, lattice.up]))) > SKEWED
+    return bool(np.max(np.abs(correlations)) > CORRELATED[d] and skewed)
 
 
 def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
@@ -169,7 +196,11 @@ def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
 
 
 def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[ThetaMode]:
-    """Look for further modes along the axes: where the density rises again away from the mode, search from there.
+    """Look for further modes: along the axes, where the density rises again away from the mode, and where two
+    hyperparameters have changed places; search from there.
+
+    Two variances that explain the same thing have a mode with each of them near zero where priors of precisions put
+    much mass there (loggamma(1, 5e-5)).
 
     Returns
     -------
@@ -179,7 +210,8 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     d = len(mode.theta_star)
     modes = [mode]
     rays = [_rise(mode, sign * axis, lower, upper) for axis in np.eye(d) for sign in (1.0, -1.0)]
-    for start in in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False)):
+    starts = in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
+    for start in starts + _exchanged(posterior, mode, lower, upper):
         if start is None:
             continue
         center = posterior.center
@@ -188,6 +220,23 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
         if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
             modes.append(other)
     return sorted(modes, key=lambda m: -m.log_posterior)
+
+
+def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[np.ndarray]:
+    """The mode with two hyperparameters exchanged, where a trough lies between."""
+    d, found = len(mode.theta_star), []
+    for i, j in combinations(range(d if d <= MOST_EXCHANGED else 0), 2):
+        other = mode.theta_star.copy()
+        other[[i, j]] = other[[j, i]]
+        if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < FIRST_LOOK:
+            continue
+        there = posterior(other, keep=False).log_posterior
+        if not np.isfinite(there) or there < mode.log_posterior - TROUGH:
+            continue
+        between = posterior(0.5 * (mode.theta_star + other), keep=False).log_posterior
+        if between < min(there, mode.log_posterior) - 0.5:
+            found.append(other)
+    return found
 
 
 def _rise(mode: ThetaMode, direction: np.ndarray, lower, upper) -> Generator[np.ndarray, Evaluation, np.ndarray | None]:

@@ -1,290 +1,274 @@
-"""Integration over two hyperparameters line by line, where their density is bent.
+"""Integration over two or three hyperparameters line by line, where their density is bent.
 
 Two variances that explain the same thing (one observation per group, an effect of the observations beside one of the
 groups) trade against each other: sigma^2 + tau^2 is known and the share is not. The density of their logarithms is
-a thin ridge along both axes with a corner between, which no lattice follows. Along a line at one value of the first
-hyperparameter it is a simple function of the second:
+a thin ridge along both axes with a corner between, which no lattice follows. Along a line at fixed values of the other
+hyperparameters it is a simple function. With the hyperparameters in an order, the longest first,
 
-    p(theta_1 | y) = int p(theta | y) dtheta_2,    p(theta_2 | theta_1, y)
+    p(theta_1 .. theta_k | y) = int p(theta_1 .. theta_{k+1} | y) dtheta_{k+1}
 
-The integral of each line and its conditional quantiles are smooth in theta_1 and are interpolated (the inverse of
-Rosenblatt's transformation, 1952). Lines are placed, and evaluated, by the rules for a single hyperparameter.
+each integral is one of a function along a line: of log p~(theta | y) itself for the last hyperparameter, of the log
+integrals over the lines below for those before it. Lines are placed, and evaluated, by the rules for a single
+hyperparameter. The quantiles of each line are smooth in what is fixed and are interpolated (`triangular`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights
-from pymc_inla.inference.grid import Nodes, build_line
+from pymc_inla.inference.grid import Nodes, Reach, build_line, fit_lattice
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.integral import ThetaIntegral, failure_messages, integrate_grid
-from pymc_inla.inference.lattice import LatticeMarginal
+from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+from pymc_inla.inference.triangular import TriangularDensity, scores_of, tabulate
 from pymc_inla.status import Status
 
-LINES, POINTS_PER_LINE = 40, 40
-DEPTH = 12.0
-"""Log units below the maximum of both hyperparameters at which a line ends"""
-TOLERANCE = 1e-3
-"""SCORE_TOLERANCE of the lines, whose errors all go into one integral"""
-CLOUD = 2**15
-SCORES = np.linspace(-4.5, 4.5, 181)
-SCORE_STEP = SCORES[1] - SCORES[0]
-RANKS = ndtr(SCORES)
-"""Probabilities of the conditional quantiles that are interpolated, equally spaced as quantiles of a normal"""
-MIXED = 256
-"""Conditional densities of which the marginal of the second hyperparameter is the mean"""
-PORTION = 4096
+POINTS_PER_LINE = 40
+MOST, POINTS_THEN = 6000, 12
+"""Evaluations after which lines get fewer points; the estimate of the error says what that costs"""
+NARROWEST = 1e-4
+"""Least scale of a line, in sd at the mode"""
+LONGEST = 60.0
+"""Longest step, in units of the scale of the nearest line, which may be the thin one beside a long one"""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How precise the lines are."""
+
+    depth: float
+    """Log units below the maximum of all hyperparameters at which a line ends"""
+    shallow: float
+    """The same below the maximum of a line that holds little of the mass"""
+    tolerances: tuple[float, ...]
+    """SCORE_TOLERANCE by level: the errors of an outer line go into everything, those of many inner lines differ"""
+
+
+PRECISION = {2: Precision(12.0, 6.0, (1e-3, 1e-3)), 3: Precision(9.0, 4.0, (2e-3, 4e-3, 8e-3))}
+"""By the number of hyperparameters: three take thousands of evaluations at the precision of two"""
+
+
+@dataclass
+class Nest:
+    """What all lines of one integral share."""
+
+    posterior: ThetaPosterior
+    modes: list[ThetaMode]
+    order: np.ndarray
+    """(d,) hyperparameters from the outermost to the innermost"""
+    lower: np.ndarray
+    upper: np.ndarray
+    highest: np.ndarray
+    """(d,) highest value that the lines at each level have met: parts of other lines far below it do not matter"""
+    lines: list[list[Line]]
+    """The integrated lines at each level"""
+    most: int
+    """Evaluations of the posterior after which lines get fewer points"""
+
+    @property
+    def points_per_line(self) -> int:
+        return POINTS_PER_LINE if self.posterior.n_evaluations < self.most else POINTS_THEN
+
+    @classmethod
+    def around(cls, posterior: ThetaPosterior, modes: list[ThetaMode], lower, upper) -> Nest:
+        """Innermost is the hyperparameter that is nearest to a Gaussian independent of the others at the mode: it is
+        integrated most often, and its lines change least. The others go by their sd."""
+        d, C = len(lower), modes[0].covariance
+        order = np.argsort(-np.diag(C), kind="stable")
+        if d > 2:
+            explained = 1.0 - 1.0 / (np.diag(C) * np.diag(np.linalg.inv(C)))  # squared multiple correlations
+            lattice = fit_lattice(Nodes(posterior, modes[0], lower, upper), d)
+            skewness = np.max(np.abs(np.log([lattice.down, lattice.up])), axis=0)
+            innermost = int(np.argmin(explained + 0.5 * skewness))
+            order = np.append(order[order != innermost], innermost)
+        highest = np.full(d, -np.inf)
+        highest[-1] = modes[0].log_posterior
+        lines: list[list[Line]] = [[] for _ in range(d)]
+        return cls(posterior, modes, order, lower, upper, highest, lines, posterior.n_evaluations + MOST)
+
+    def expected(self, level: int, fixed: np.ndarray) -> ThetaMode:
+        """Where the highest point of a line should be, and the scale around it: by the nearest line at this level."""
+        known = self.lines[level]
+        if known:
+            sd = np.sqrt(np.diag(self.modes[0].covariance))[self.order[:level]]
+            distances = [np.sum(((line.fixed - fixed) / sd) ** 2) for line in known]
+            near = known[int(np.argmin(distances))].integral
+            highest = max(near.nodes, key=lambda e: e.log_posterior)
+            low, high = near.density.marginals[0].quantiles(ndtr([-1.0, 1.0]))
+            narrowest = NARROWEST * np.sqrt(self.modes[0].covariance[self.order[level], self.order[level]])
+            return _frame(float(highest.theta[0]), max(0.5 * (high - low), narrowest))
+        # the others integrated out, or fixed
+        precision, these = np.linalg.inv(self.modes[0].covariance), self.order[level:]
+        variance = np.linalg.inv(precision[np.ix_(these, these)])[0, 0]
+        return _frame(self.modes[0].theta_star[these[0]], np.sqrt(variance))
 
 
 @dataclass
 class Line:
-    """log p~(theta | y) along one axis, with the other hyperparameter fixed. Stands for a ThetaPosterior."""
+    """A log density along one hyperparameter: those before it in the order fixed, those after it integrated out."""
 
-    posterior: ThetaPosterior
-    axis: int
-    fixed: float
+    nest: Nest
+    fixed: np.ndarray
+    """(level,)"""
+    values: dict[float, Evaluation] = field(default_factory=dict)
+    """Evaluations by their place on the line, their theta being that place (1,)"""
+    below: dict[float, Line | Evaluation] = field(default_factory=dict)
+    """By their place: the lines that were integrated, or what log p~(theta | y) was evaluated to"""
+    integral: ThetaIntegral | None = None
+    failures: int = 0
 
-    def theta(self, along: np.ndarray) -> np.ndarray:
-        """(m, 1) to (m, 2)"""
-        return np.insert(np.atleast_2d(along), 1 - self.axis, self.fixed, axis=1)
+    @property
+    def level(self) -> int:
+        return len(self.fixed)
+
+    @property
+    def is_innermost(self) -> bool:
+        return self.level == len(self.nest.order) - 1
 
     def evaluate_all(self, points: list[np.ndarray]) -> list[Evaluation]:
         """Evaluations at points (1,) of the line."""
-        return self.posterior.evaluate_all([self.theta(point)[0] for point in points])
+        new = [float(point[0]) for point in points if float(point[0]) not in self.values]
+        if self.is_innermost:
+            found = self.nest.posterior.evaluate_all(list(self.theta(np.array(new)[:, None])) if new else [])
+            self.below |= zip(new, found, strict=True)
+            self.values |= {x: replace(e, theta=np.array([x])) for x, e in zip(new, found, strict=True)}
+        for x in new if not self.is_innermost else []:
+            line = Line(self.nest, np.append(self.fixed, x))
+            self.below[x], self.values[x] = line, line.integrate()
+        return [self.values[float(point[0])] for point in points]
 
-    def predictors(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and sds of linear predictors at theta (2,)."""
-        return self.posterior.predictors(theta)
+    def integrate(self) -> Evaluation:
+        """Fill the line with nodes; its log integral, at the value fixed last."""
+        nest, at = self.nest, self.nest.order[[self.level]]
+        frame, elsewhere = nest.expected(self.level, self.fixed), nest.highest[self.level]
+        # other modes are not looked for again on every line, but every line passes the places where they are
+        others = [_frame(m.theta_star[at[0]], np.sqrt(m.covariance[at[0], at[0]])) for m in nest.modes[1:]]
+        starts = [frame, *others]
+        nodes = Nodes(self, frame, nest.lower[at], nest.upper[at])
+        precision = PRECISION[len(nest.order)]
+        reach = Reach(precision.depth, elsewhere, precision.shallow, LONGEST)
+        decayed = build_line(nodes, starts, nest.points_per_line, reach, precision.tolerances[self.level])
+        place = self.fixed[-1:]
+        if len(nodes.z) < 3:
+            return Evaluation(place, -np.inf, None, Status.NON_FINITE, nest.posterior.center.x_star)
+        self.failures = nodes.failures_that_matter()
+        self.integral = replace(
+            integrate_grid(
+                frame,
+                nodes.points,
+                tuple(nodes.evaluations),
+                lower=nest.lower[at],
+                upper=nest.upper[at],
+                rough_at=self.rough_at,
+            ),
+            decayed=decayed,
+        )
+        nest.highest[self.level] = max(elsewhere, nodes.values.max())
+        nest.lines[self.level].append(self)
+        highest = max(nodes.evaluations, key=lambda e: e.log_posterior)
+        return replace(highest, theta=place, log_posterior=self.integral.log_marginal_likelihood, gradient=None)
+
+    def theta(self, along: np.ndarray) -> np.ndarray:
+        """(m, 1) places on an innermost line to theta (m, d)"""
+        theta = np.empty((len(along), len(self.nest.order)))
+        theta[:, self.nest.order] = np.column_stack([np.tile(self.fixed, (len(along), 1)), along])
+        return theta
 
     def rough_at(self, along: np.ndarray) -> np.ndarray:
-        """(m, 1) to (m,)"""
-        return self.posterior.rough_at(self.theta(along))
+        """(m, 1) to (m,); integrals over lines have no kinks that are known"""
+        return self.nest.posterior.rough_at(self.theta(along)) if self.is_innermost else np.zeros(len(along))
 
-
-@dataclass
-class MarginalPosterior:
-    """log p~(theta_1 | y), one line per value. Stands for a ThetaPosterior."""
-
-    posterior: ThetaPosterior
-    mode: ThetaMode
-    axis: int
-    """of the lines"""
-    lower: np.ndarray
-    upper: np.ndarray
-    lines: dict[float, tuple[Evaluation, ThetaIntegral]] = field(default_factory=dict)
-
-    def evaluate_all(self, points: list[np.ndarray]) -> list[Evaluation]:
-        """Log integrals over the lines at points (1,)."""
-        return [self._integrated(float(point[0])) for point in points]
-
-    def _integrated(self, fixed: float) -> Evaluation:
-        if fixed not in self.lines:
-            self.lines[fixed] = self._integrate(fixed)
-        return self.lines[fixed][0]
-
-    def _integrate(self, fixed: float) -> tuple[Evaluation, ThetaIntegral | None]:
-        line = Line(self.posterior, self.axis, fixed)
-        center, scale = self._expected(fixed)
-        at = np.array([self.axis])
-        mode = ThetaMode(np.array([center]), np.array([[scale]]), -np.inf, Status.CONVERGED, 0)
-        nodes = Nodes(line, mode, self.lower[at], self.upper[at], elsewhere=self.mode.log_posterior)
-        decayed = build_line(nodes, [mode], POINTS_PER_LINE, depth=DEPTH, tolerance=TOLERANCE)
-        if len(nodes.z) < 3:
-            lost = Evaluation(np.array([fixed]), -np.inf, None, Status.NON_FINITE, self.posterior.center.x_star)
-            return lost, None
-        integral = integrate_grid(
-            mode,
-            nodes.points,
-            tuple(nodes.evaluations),
-            decayed=decayed,
-            messages=failure_messages(nodes.failures_that_matter()),
-            lower=self.lower[at],
-            upper=self.upper[at],
-            rough_at=line.rough_at,
-        )
-        highest = max(nodes.evaluations, key=lambda e: e.log_posterior)
-        value = integral.log_marginal_likelihood
-        return replace(highest, theta=np.array([fixed]), log_posterior=value, gradient=None), integral
-
-    def _expected(self, fixed: float) -> tuple[float, float]:
-        """Where the highest point of a line should be, and the scale around it: by the nearest known line."""
-        known = {value: line for value, (_, line) in self.lines.items() if line is not None}
-        if not known:
-            precision = np.linalg.inv(self.mode.covariance)
-            return float(self.mode.theta_star[self.axis]), float(precision[self.axis, self.axis] ** -0.5)
-        line = known[min(known, key=lambda value: abs(value - fixed))]
-        highest = max(line.nodes, key=lambda e: e.log_posterior)
-        low, high = line.density.lattice.marginals[0].quantiles(ndtr([-1.0, 1.0]))
-        return float(highest.theta[self.axis]), float(0.5 * (high - low))
-
-    def predictors(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and sds of linear predictors, mixed over the line at theta (1,)."""
-        line = self.lines[float(theta[0])][1]
-        moments = [self.posterior.predictors(e.theta) for e in line.nodes]
+    def predictors(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and sds of linear predictors at a place (1,), mixed over the line below it."""
+        below = self.below[float(place[0])]
+        if isinstance(below, Evaluation):
+            return self.nest.posterior.predictors(below.theta)
+        integral = below.integral
+        moments = [below.predictors(e.theta) for e in integral.nodes]
         mean, sd = (np.array(part) for part in zip(*moments, strict=True))
-        center = line.weights @ mean
-        return center, np.sqrt(line.weights @ (sd**2 + (mean - center) ** 2))
+        center = integral.weights @ mean
+        return center, np.sqrt(integral.weights @ (sd**2 + (mean - center) ** 2))
 
-    def rough_at(self, theta: np.ndarray) -> np.ndarray:
-        """Integrals over lines have no kinks that are known: (m, 1) to zeros (m,)"""
-        return np.zeros(len(theta))
+    def lines_below(self) -> list[Line]:
+        """The lines at the nodes of this one, in the order of the nodes."""
+        return [self.below[float(e.theta[0])] for e in self.integral.nodes] if not self.is_innermost else []
+
+    def leaves(self) -> tuple[list[Evaluation], np.ndarray]:
+        """All evaluations of log p~(theta | y) that the integral is made of, and their weights."""
+        if self.is_innermost:
+            return [self.below[float(e.theta[0])] for e in self.integral.nodes], self.integral.weights
+        parts = [line.leaves() for line in self.lines_below()]
+        weights = [w * part for w, (_, part) in zip(self.integral.weights, parts, strict=True)]
+        return [e for nodes, _ in parts for e in nodes], np.concatenate(weights)
+
+    def outer_change(self) -> float:
+        """What refining the line and those below it would change: the errors of the levels add up."""
+        below = [line.outer_change() for line in self.lines_below()]
+        return self.integral.outer_change + (self.integral.weights @ below if below else 0.0)
+
+    def log_integral_error(self) -> float:
+        below = [line.log_integral_error() for line in self.lines_below()]
+        return self.integral.log_marginal_likelihood_error + (self.integral.weights @ below if below else 0.0)
+
+    def tables(self, scores: np.ndarray) -> list[np.ndarray]:
+        """Quantiles of this hyperparameter and of those after it, each given those before it (see `triangular`)."""
+        quantiles = self.integral.density.marginals[0].quantiles(ndtr(scores))
+        places = np.array([float(e.theta[0]) for e in self.integral.nodes])
+        return tabulate(quantiles, places, [line.tables(scores) for line in self.lines_below()])
 
 
 def integrate_nested(
     posterior: ThetaPosterior, modes: list[ThetaMode], lower: np.ndarray, upper: np.ndarray
 ) -> ThetaIntegral:
-    """Integrate over two hyperparameters.
+    """Integrate over two or three hyperparameters.
 
     Parameters
     ----------
     modes : list of ThetaMode
         The highest first.
-    lower, upper : array (2,)
+    lower, upper : array (d,)
 
     Raises
     ------
     ConvergenceError
         If the density could not be evaluated on at least three lines.
     """
-    mode = modes[0]
-    sd = np.sqrt(np.diag(mode.covariance))
-    outer = int(np.argmax(sd))
-    at, axis = np.array([outer]), 1 - outer
-    marginal = MarginalPosterior(posterior, mode, axis, lower, upper)
-    starts = [ThetaMode(m.theta_star[at], sd[at][:, None], m.log_posterior, m.status, 0) for m in modes]
-    nodes = Nodes(marginal, starts[0], lower[at], upper[at])
-    decayed = build_line(nodes, starts, LINES, depth=DEPTH, tolerance=TOLERANCE)
-    if len(nodes.z) < 3:
+    mode, d = modes[0], len(lower)
+    nest = Nest.around(posterior, modes, lower, upper)
+    outermost = Line(nest, np.zeros(0))
+    outermost.integrate()
+    if outermost.integral is None:
         raise ConvergenceError(
             "log p(theta | y) could not be evaluated around its mode. Check the priors, or use integration='eb'."
         )
-    across = integrate_grid(starts[0], nodes.points, tuple(nodes.evaluations), lower=lower[at], upper=upper[at])
-    along = [marginal.lines[float(e.theta[0])][1] for e in nodes.evaluations]
-    evaluations = tuple(e for line in along for e in line.nodes)
-    weights = np.concatenate([w * line.weights for w, line in zip(across.weights, along, strict=True)])
-    nested = _nested_density(across, along, outer)
-    cloud = nested.cloud
-    flat = np.full(CLOUD, 1.0 / CLOUD)
-    density = IntegratedDensity(cloud, flat, np.zeros((2, 2)), nested.log_density, nested)
+    evaluations, weights = outermost.leaves()
+    across = outermost.integral
+    nested = TriangularDensity(tuple(outermost.tables(scores_of(d))), nest.order, across.density.marginals[0])
+    theta, masses = nested.cloud
+    density = IntegratedDensity(theta, masses, np.zeros((d, d)), nested.log_density, nested.marginals)
     points = np.array([mode.to_z(e.theta) for e in evaluations])
-    z = mode.to_z(cloud)
-    log_ml = across.log_marginal_likelihood
-    changes = [line.outer_change for line in along]
-    errors = [line.log_marginal_likelihood_error for line in along]
+    z = mode.to_z(theta)
+    every = [line for level in nest.lines for line in level]
     return ThetaIntegral(
         method="grid",
         mode=mode,
-        nodes=evaluations,
-        weights=calibrate_weights(points, weights, z.mean(0), np.cov(z.T, bias=True)),
-        log_density=np.array([e.log_posterior for e in evaluations]) - log_ml,
+        nodes=tuple(evaluations),
+        weights=calibrate_weights(points, weights, masses @ z, np.cov(z.T, aweights=masses, bias=True)),
+        log_density=np.array([e.log_posterior for e in evaluations]) - across.log_marginal_likelihood,
         density=density,
-        log_marginal_likelihood=log_ml,
-        log_marginal_likelihood_error=float(across.log_marginal_likelihood_error + across.weights @ errors),
-        outer_change=float(max(across.outer_change, across.weights @ changes)),
-        decayed=decayed and all(line.decayed for line in along),
-        messages=max((line.messages for line in along), default=()),
+        log_marginal_likelihood=across.log_marginal_likelihood,
+        log_marginal_likelihood_error=float(outermost.log_integral_error()),
+        outer_change=float(outermost.outer_change()),
+        decayed=all(line.integral.decayed for line in every),
+        failures=sum(line.failures for line in every),
     )
 
 
-def _nested_density(across: ThetaIntegral, along: list[ThetaIntegral], outer: int) -> NestedDensity:
-    first = np.array([float(e.theta[0]) for e in across.nodes])
-    order = np.argsort(first)
-    quantiles = np.array([along[k].density.lattice.marginals[0].quantiles(RANKS) for k in order])
-    curves = PchipInterpolator(first[order], quantiles, axis=0)
-    return NestedDensity(across.density.lattice.marginals[0], curves, outer)
-
-
-@dataclass(frozen=True)
-class NestedDensity:
-    """p(theta_1) p(theta_2 | theta_1) and its marginals. Stands for a LatticeDensity."""
-
-    first: LatticeMarginal
-    curves: PchipInterpolator
-    """theta_1 (m,) to the quantiles of theta_2 at RANKS, (m, len(RANKS))"""
-    outer: int
-    """Which hyperparameter is the first"""
-
-    @cached_property
-    def cloud(self) -> np.ndarray:
-        """(CLOUD, 2) equally probable theta"""
-        from scipy.stats import qmc  # 0.4 s to import
-
-        u = qmc.Sobol(2, scramble=False).random(CLOUD) + 0.5 / CLOUD
-        grid = np.linspace(self.first.low, self.first.high, 4001)
-        first = np.interp(u[:, 0], np.maximum.accumulate(self.first.cdf(grid)), grid)
-        score = ndtri(u[:, 1])
-        at = np.clip(((score - SCORES[0]) / SCORE_STEP).astype(np.int64), 0, len(SCORES) - 2)
-        second = np.empty(CLOUD)
-        for part in _portions(CLOUD):
-            low, slope = _segments(self._quantiles(first[part]), at[part])
-            second[part] = low + slope * (score[part] - SCORES[at[part]])
-        return self._ordered(first, second)
-
-    @property
-    def marginals(self) -> tuple[LatticeMarginal | NestedMarginal, ...]:
-        """One per component of theta."""
-        return self._ordered(self.first, NestedMarginal(self), join=tuple)
-
-    def log_density(self, theta: np.ndarray) -> np.ndarray:
-        """(m, 2) to (m,)"""
-        theta = np.atleast_2d(theta)
-        first, second = theta[:, self.outer], theta[:, 1 - self.outer]
-        return np.log(np.maximum(self.first.pdf(first), 1e-300)) + self.log_conditional(second, first)
-
-    def log_conditional(self, second: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """log p(theta_2 | theta_1), (m,): that of the normal score over the slope of theta_2 in it"""
-        out = np.empty(len(second))
-        for part in _portions(len(second)):
-            rows = self._quantiles(first[part])
-            at = np.clip(np.sum(rows <= second[part][:, None], axis=1) - 1, 0, len(SCORES) - 2)
-            low, slope = _segments(rows, at)
-            score = SCORES[at] + (second[part] - low) / slope
-            out[part] = -0.5 * score**2 - 0.5 * np.log(2 * np.pi) - np.log(slope)
-        return out
-
-    def _quantiles(self, first: np.ndarray) -> np.ndarray:
-        return self.curves(np.clip(first, self.curves.x[0], self.curves.x[-1]))
-
-    def _ordered(self, first, second, join=np.column_stack):
-        return join([first, second] if self.outer == 0 else [second, first])
-
-
-@dataclass(frozen=True)
-class NestedMarginal:
-    """p(theta_2 | y), mixed over theta_1."""
-
-    density: NestedDensity
-
-    @cached_property
-    def values(self) -> np.ndarray:
-        """(CLOUD,) equally probable values, ascending"""
-        return np.sort(self.density.cloud[:, 1 - self.density.outer])
-
-    def quantiles(self, probabilities) -> np.ndarray:
-        """(k,) to (k,)"""
-        return np.interp(probabilities, (np.arange(CLOUD) + 0.5) / CLOUD, self.values)
-
-    def pdf(self, theta) -> np.ndarray:
-        """(k,) to (k,)"""
-        given = self.density.first.quantiles((np.arange(MIXED) + 0.5) / MIXED)
-        log_p = self.density.log_conditional(np.repeat(theta, MIXED), np.tile(given, len(theta)))
-        return np.exp(log_p).reshape(-1, MIXED).mean(axis=1)
-
-
-def _portions(n: int) -> list[np.ndarray]:
-    return np.array_split(np.arange(n), max(1, n // PORTION))
-
-
-def _segments(rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quantile at the lower end of a segment between two ranks, and its slope in the normal score."""
-    each = np.arange(len(rows))
-    low = rows[each, at]
-    return low, np.maximum(rows[each, at + 1] - low, 1e-300) / SCORE_STEP
+def _frame(center: float, scale: float) -> ThetaMode:
+    """Coordinates of a line."""
+    return ThetaMode(np.array([center]), np.array([[scale]]), -np.inf, Status.CONVERGED, 0)

@@ -30,6 +30,9 @@ from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Margi
 from pymc_inla.linalg.heap import keep_temporaries
 from pymc_inla.status import Status
 
+SIZE_OF_LINES = 5000
+"""Latents and predictors of models in which 2000 values of three hyperparameters are affordable: 4 to 20 s"""
+
 
 def run_inference(
     functions: LGMFunctions,
@@ -101,7 +104,9 @@ def run_inference(
     clock.stage("integration", 0.2)
     size = functions.n_x + functions.n_eta
     budget, names = design_budget(functions.n_theta, size), functions.theta_names
-    integral = integrate_theta(posterior, mode, lower, upper, method=integration, max_points=budget, names=names)
+    integral = integrate_theta(
+        posterior, mode, lower, upper, method=integration, max_points=budget, lines=size <= SIZE_OF_LINES, names=names
+    )
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
 
     clock.stage("marginals", 0.6)

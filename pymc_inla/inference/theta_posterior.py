@@ -87,6 +87,8 @@ class ThetaPosterior:
         self.inner = inner
         self.bytes_per_point = bytes_per_point
         self._memory: dict[bytes, Evaluation] = {}
+        self._finite: list[bytes] = []  # keys of the finite ones
+        self._places = np.empty((0, 0))  # their theta, with room for more
         self._points: dict[bytes, Any] = {}  # the one used last comes last
         self._moments: dict[bytes, Any] = {}
         self._predictors: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
@@ -148,7 +150,8 @@ class ThetaPosterior:
             return point, tried, evaluation, (point.moments(), _sampled(point.eta_moments())) if collect else None
 
         for key, found in zip(wanted, map_in_order(evaluate, wanted.values()), strict=True):
-            point, tried, self._memory[key], moments = found
+            point, tried, evaluation, moments = found
+            self._remember(key, evaluation)
             self._count(tried)
             if keep:
                 self._keep(key, point)
@@ -216,7 +219,9 @@ class ThetaPosterior:
 
         found = []
         for evaluation, tried in map_in_order(at, range(len(thetas))):
-            self._memory.setdefault(evaluation.theta.tobytes(), evaluation)
+            key = evaluation.theta.tobytes()
+            if key not in self._memory:
+                self._remember(key, evaluation)
             self._count(tried)
             found.append(evaluation)
         return found
@@ -226,14 +231,23 @@ class ThetaPosterior:
         polynomial of degree two, one or zero."""
         if near is not None:
             return WarmStart(near.theta, near.x_star)
-        known = [e for e in self._memory.values() if np.isfinite(e.log_posterior)] if self.root is not None else []
-        if not known:
+        if self.root is None or not self._finite:
             return self.center
-        z = np.linalg.solve(self.root, (np.array([e.theta for e in known]) - theta).T).T
+        z = np.linalg.solve(self.root, (self._places[: len(self._finite)] - theta).T).T
         order = np.argsort((z**2).sum(axis=1), kind="stable")[:NEIGHBORS]
         weights = extrapolation_weights(z[order])
-        x_star = sum(w * known[i].x_star for w, i in zip(weights, order, strict=True) if w != 0)
+        x_star = sum(w * self._memory[self._finite[i]].x_star for w, i in zip(weights, order, strict=True) if w != 0)
         return WarmStart(theta, x_star)
+
+    def _remember(self, key: bytes, evaluation: Evaluation) -> None:
+        if np.isfinite(evaluation.log_posterior) and not (
+            key in self._memory and np.isfinite(self._memory[key].log_posterior)
+        ):
+            if len(self._finite) == len(self._places):
+                self._places = np.resize(self._places, (2 * len(self._places) + 64, len(evaluation.theta)))
+            self._places[len(self._finite)] = evaluation.theta
+            self._finite.append(key)
+        self._memory[key] = evaluation
 
     def moments(self, theta: np.ndarray):
         """Moments of x at theta, as collected or from the point."""

@@ -68,3 +68,27 @@ def test_the_log_density_of_points_is_normalized():
     theta = draw_theta(integral.density, 2000, np.random.default_rng(2))
     error = integral.density.log_density_at(theta) - (f(theta) - integral.log_marginal_likelihood)
     assert np.quantile(np.abs(error), 0.95) < 0.02
+
+
+def exchangeable_arms(t):
+    """Half of the mass where the first of two hyperparameters is low, half where the second is."""
+    t = np.asarray(t)
+    wide, narrow = ((t + 5.0) / 0.7) ** 2, (t / 0.1) ** 2
+    return -0.5 * np.minimum(wide[..., 0] + narrow[..., 1], wide[..., 1] + narrow[..., 0])
+
+
+# at the second start the gradient keeps the hyperparameters equal: the search ends at a saddle and has to leave it
+@pytest.mark.parametrize("start", [[-4.5, 0.1], [-3.0, -3.0]])
+def test_a_mode_with_hyperparameters_exchanged_is_found(start):
+    _, integral = integrate(exchangeable_arms, 2, start=start)
+    marginals = theta_marginals(integral.density)
+    np.testing.assert_allclose(marginals.mean, -2.5, atol=0.05)
+    # half the distance of the arms, and the mean of their variances
+    np.testing.assert_allclose(marginals.sd, np.sqrt(2.5**2 + (0.7**2 + 0.1**2) / 2), rtol=0.02)
+    assert abs(integral.log_marginal_likelihood - np.log(2 * 2 * np.pi * 0.7 * 0.1)) < 0.02
+
+
+def test_unlike_modes_of_three_hyperparameters_are_reported():
+    f = lambda t: exchangeable_arms(t[..., :2]) - 0.5 * t[..., 2] ** 2  # noqa: E731
+    _, integral = integrate(f, 3, start=[-4.5, 0.1, 0.0])
+    assert any("several modes" in message for message in integral.messages)

@@ -1,0 +1,79 @@
+"""Three hyperparameters, of which two or three trade against each other, against dense quadrature."""
+
+import numpy as np
+import pytest
+from test_outer_theta import integrate
+
+from pymc_inla.inference.density import draw_theta, theta_marginals
+from pymc_inla.lgm import QUANTILES
+
+
+def three_variances(groups, size, within, between):
+    """log density of (log sigma, log omega, log tau) of a balanced Normal design, with half-normal priors.
+
+    Sums of squares `within` groups, of variance omega^2 + tau^2, and `between` them, of variance omega^2 + tau^2 + size
+    sigma^2: of an effect of observations and the noise the data know the sum only. With one row per group (`within`
+    nothing), of all three.
+    """
+
+    def f(t):
+        t = np.asarray(t)
+        a, b, c = np.moveaxis(np.exp(2 * t), -1, 0)
+        small, large = b + c, b + c + size * a
+        value = t.sum(-1) - 0.5 * (a + b / 0.5 + c / 2.0) - 0.5 * (groups - 1) * (np.log(large) + between / large)
+        return value - 0.5 * groups * (size - 1) * (np.log(small) + within / small)
+
+    return f
+
+
+def dense(f, low, high, n):
+    """Means and sds of theta and of exp(theta), quantiles of theta, log integral: trapezoidal rule on n^3 points."""
+    axes = [np.linspace(low, high, n)] * 3
+    values = np.empty((n, n, n))
+    rest = np.stack(np.meshgrid(axes[1], axes[2], indexing="ij"), -1)
+    for i, first in enumerate(axes[0]):
+        values[i] = f(np.concatenate([np.full((n, n, 1), first), rest], axis=-1))
+    w = np.exp(values - values.max())
+    log_integral = np.log(w.sum()) + values.max() + 3 * np.log(axes[0][1] - axes[0][0])
+    found = []
+    for j, axis in enumerate(axes):
+        p = w.sum(tuple(k for k in range(3) if k != j)) / w.sum()
+        moments = [(p @ x, np.sqrt(p @ (x - p @ x) ** 2)) for x in (axis, np.exp(axis))]
+        found.append((moments, np.interp(QUANTILES, np.cumsum(p) - p / 2, axis)))
+    return found, log_integral
+
+
+PROBLEMS = {
+    "effects of groups and of observations": (20, 4, 1.0, 4.0),
+    "no groups": (30, 3, 1.0, 0.9),
+    "one row per group": (25, 1, 0.0, 1.2),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_ridges_of_three_variances(name):
+    f = three_variances(*PROBLEMS[name])
+    posterior, integral = integrate(f, 3, start=[-1.0, -0.5, -0.5])
+    truth, log_integral = dense(f, -11.0, 1.6, 240)
+    marginals = theta_marginals(integral.density)
+    draws = np.exp(draw_theta(integral.density, 20_000, np.random.default_rng(1)))
+    for j, (((mean, sd), natural), quantiles) in enumerate(truth):
+        assert abs(marginals.mean[j] - mean) < 0.02 * sd
+        assert abs(marginals.sd[j] / sd - 1) < 0.02
+        # 0.037 for the 2.5 % quantile of one of three variances of which only the sum is known, 0.02 for two
+        np.testing.assert_allclose(marginals.quantiles[j], quantiles, atol=0.04 * sd)
+        weights, values = integral.density.weights, np.exp(integral.density.theta[:, j])
+        for some, w in ((draws[:, j], np.full(20_000, 5e-5)), (values, weights)):
+            assert abs(w @ some - natural[0]) < 0.02 * natural[1]
+            assert abs(np.sqrt(w @ (some - w @ some) ** 2) / natural[1] - 1) < 0.02
+    assert abs(integral.log_marginal_likelihood - log_integral) < 0.01
+    assert integral.outer_change < 0.03
+    assert posterior.n_evaluations < 6000
+
+
+def test_the_log_density_of_points_is_normalized():
+    f = three_variances(20, 4, 1.0, 4.0)
+    _, integral = integrate(f, 3, start=[-1.0, -0.5, -0.5])
+    theta = draw_theta(integral.density, 2000, np.random.default_rng(2))
+    error = integral.density.log_density_at(theta) - (f(theta) - integral.log_marginal_likelihood)
+    assert np.quantile(np.abs(error), 0.9) < 0.1
