@@ -121,8 +121,6 @@ RESPONSES = {
     "mixture_with_outliers": (mixture_with_outliers, ["a", "b", "s", "noise", "w"]),
     "truncated_below": (truncated_below, ["a", "b", "s", "noise"]),
     "dirichlet_multinomial": (dirichlet_multinomial, ["a", "b", "concentration"]),
-    "correlated_by_lkjcorr": (correlated_by_lkjcorr, ["s", "u", "noise"]),
-    "bambi_cumulative": (bambi_cumulative, ["x", "threshold", "1|g_sigma"]),
     "bambi_sratio": (bambi_sratio, ["x", "threshold", "1|g_sigma"]),
     "bambi_categorical": (bambi_categorical, ["Intercept", "x", "1|g_sigma"]),
 }
