@@ -237,3 +237,13 @@ def test_a_column_of_responses_is_not_broadcast_against_a_flat_predictor():
         a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
         pm.Normal("y", a + b * X, 1.0, observed=Y[:, None])
     refused(model, "y", f"({len(Y)}, 1)", f"(1, {len(Y)})")
+
+
+def test_priors_with_parameters_that_are_not_finite():
+    """Bambi's default priors of a truncated response are such, and it names no culprit."""
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 2.5 * np.std([1.0, np.nan]))
+        s = pm.HalfNormal("s", np.nan)
+        u = pm.Normal("u", 0, s, shape=6)
+        pm.Poisson("y", pm.math.exp(a + u[G]), observed=COUNTS)
+    refused(model, "s: the initial value is not finite", "prior")

@@ -20,6 +20,7 @@ from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import classify, distribution_name
 from pymc_inla.analysis.data_checks import (
     check_covariates,
+    check_initial_point,
     check_response_shapes,
     check_responses,
     refuse_labeled,
@@ -51,6 +52,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     # without a C compiler, whose modules would take seconds to build for a function that runs once
     with pytensor.config.change_flags(cxx=""):
         point = frozen.initial_point()
+    check_initial_point(frozen, point)
     roles = classify(frozen, point)
     if not roles.latents:
         why = "; ".join(f"{rv.name} {reason}" for rv, reason in roles.reasons.items())

@@ -43,10 +43,19 @@ class Roles:
     def value_of(self, graphs):
         return clone_replace(list(graphs), self.replacement, rebuild_strict=False)
 
+    def given_parents(self, rv):
+        """An observed variable itself, with everything that its parameters depend on replaced."""
+        parents = {v: to for v, to in self.replacement.items() if v is not rv}
+        (observed,) = clone_replace([rv], parents, rebuild_strict=False)
+        return observed
+
 
 def build_roles(model, latents, predicted, point) -> Roles:
     """What every free variable is replaced by, for one choice of latents; `point` has the shapes of the values."""
     roles = Roles(model, list(latents), list(predicted))
+    for rv in model.observed_RVs:
+        # where another variable depends on it, as on a mediator or a covariate with missing values
+        roles.replacement[rv] = model.rvs_to_values[rv].astype(rv.dtype)
     for rv in model.free_RVs:
         if rv in predicted:
             continue
@@ -66,7 +75,8 @@ def build_roles(model, latents, predicted, point) -> Roles:
     return roles
 
 
-GAUSSIAN = {"NormalRV", "MvNormalRV", "MultivariateNormalRV", "FlatRV", "PrecisionMvNormalRV", "KroneckerNormalRV"}
+GAUSSIAN = {"NormalRV", "MvNormalRV", "MultivariateNormalRV", "FlatRV", "PrecisionMvNormalRV"}
+GAUSSIAN |= {"KroneckerNormalRV", "MatrixNormalRV"}
 
 
 def is_candidate(model, rv) -> bool:
@@ -111,7 +121,7 @@ def find_demotions(roles: Roles) -> tuple[set, str]:
                 bad = _smallest(labels, p, n > k)
                 return named(bad), f"enters a parameter of {rv.name}"
     for rv in model.observed_RVs:
-        (observed,) = roles.value_of([rv])
+        observed = roles.given_parents(rv)
         labels = label_graph([observed], symbols)
         demote = _response_conflicts(roles, rv, observed, labels)
         if demote:
@@ -248,10 +258,7 @@ def classify(model, point) -> Roles:
                 f"it is a free discrete variable ({distribution_name(rv)})",
                 "Sum it out of the model (pm.Mixture, or pymc_extras.marginalize) or sample with pm.sample.",
             )
-    partners = {
-        rv.name.replace("_observed", "_unobserved") for rv in model.observed_RVs if rv.name.endswith("_observed")
-    }
-    predicted = [rv for rv in model.free_RVs if rv.name in partners]
+    predicted = predicted_responses(model)
     latents = [rv for rv in model.free_RVs if rv not in predicted and is_candidate(model, rv)]
     reasons = {}
     while True:
@@ -271,6 +278,19 @@ def classify(model, point) -> Roles:
                 )
             reasons[rv] = reason
         latents = [rv for rv in latents if rv not in demoted]
+
+
+def predicted_responses(model) -> list:
+    """The missing elements of observed variables on which nothing else depends: predicted once the rest is known.
+
+    Those of a covariate with a prior enter another density and are unknowns like any other.
+    """
+    partners = {
+        rv.name.replace("_observed", "_unobserved") for rv in model.observed_RVs if rv.name.endswith("_observed")
+    }
+    missing = [rv for rv in model.free_RVs if rv.name in partners]
+    entering = set(ancestors([*(v for rv in model.basic_RVs for v in rv.owner.inputs), *model.potentials]))
+    return [rv for rv in missing if rv not in entering]
 
 
 def distribution_name(rv) -> str:

@@ -112,6 +112,28 @@ def refuse_labeled(model) -> None:
             )
 
 
+def check_initial_point(model, point) -> None:
+    """Refuse priors whose own center is not finite, as a scale computed from data with gaps gives them.
+
+    Parameters
+    ----------
+    model : pm.Model
+    point : dict, its initial point
+
+    Raises
+    ------
+    InvalidDataError
+    """
+    bad = [rv for rv in model.free_RVs if not np.all(np.isfinite(point[model.rvs_to_values[rv].name]))]
+    if bad:
+        parents = [rv for rv in bad if set(bad).isdisjoint(set(ancestors([rv])) - {rv})]
+        raise InvalidDataError(
+            f"{', '.join(rv.name for rv in parents)}: the initial value is not finite, because a parameter of its "
+            "prior (or initval=) is NaN or infinite. Check the numbers that the prior is given, for example a standard "
+            "deviation of a column with missing values."
+        )
+
+
 def check_covariates(term_name: str, predictors) -> None:
     """Refuse NaN and infinite numbers in the data that make up linear predictors.
 

@@ -3,9 +3,11 @@
 import numpy as np
 import pytensor.tensor as pt
 from pymc.logprob.basic import logp
+from pymc.pytensorf import constant_fold
+from pytensor.graph.basic import Constant
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import applys_between
-from pytensor.tensor.elemwise import CAReduce
+from pytensor.tensor.elemwise import CAReduce, DimShuffle
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.shape import Shape, Shape_i
 
@@ -19,13 +21,14 @@ from pymc_inla.lgm import LikelihoodTerm
 def likelihood_term(roles, frozen, rv, symbols):
     """(LikelihoodTerm or None, log density that depends on theta only or None) of one observed variable."""
     value = frozen.rvs_to_values[rv]
-    (observed,) = roles.value_of([rv])
+    observed = roles.given_parents(rv)
     labels = label_graph([observed], symbols)
     if labels.of(observed) is Label.INDEPENDENT:
         return None, logp(observed, value).sum()
     cuts = find_cuts([observed], labels, int(np.prod(static_shape(observed), dtype=int)))
     stand_ins = name_cuts(cuts)
     (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
+    cut = with_plain_constants(cut)
     density = logp(cut, value)
     shape = static_shape(density)
     data = np.asarray(value.data) if hasattr(value, "data") else None
@@ -47,6 +50,21 @@ def pull_back(name, density, stand_ins):
     n = int(np.prod(static_shape(density), dtype=int))
     logp_vector = pullback.pull(with_known_shapes(density, stand_ins), np.arange(n))
     return tuple(pullback.placeholders), tuple(pullback.eta), pt.broadcast_to(logp_vector, (n,))
+
+
+def with_plain_constants(rv):
+    """The same random variable whose constant parameters are constants, not reshaped ones.
+
+    PyMC's density of a one-sided truncation looks for a bound that is the constant infinity; past a bound that is
+    reshaped its derivatives are NaN.
+    """
+    plain = {}
+    for node in applys_between([], [rv]):
+        for v in node.inputs if isinstance(node.op, RandomVariable) else []:
+            if v.owner is not None and isinstance(v.owner.op, DimShuffle) and isinstance(v.owner.inputs[0], Constant):
+                (value,) = constant_fold((v,))
+                plain[v] = v.type.filter_variable(pt.constant(value, dtype=v.dtype))
+    return clone_replace([rv], plain, rebuild_strict=False)[0] if plain else rv
 
 
 def with_known_shapes(density, stand_ins):

@@ -7,12 +7,14 @@ run through NumPy, which compiles in 0.03 s where rewriting the derivatives take
 
 import numpy as np
 import pytensor
+from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.mode import Mode
+from pytensor.compile.rewriting import inline_ofg_node
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import MergeOptimizer, SequentialGraphRewriter, walking_rewriter
 from pytensor.graph.rewriting.utils import rewrite_graph
-from pytensor.graph.traversal import ancestors
+from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.tensor.variable import TensorConstant
 
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
@@ -79,10 +81,29 @@ _BLAS = ("BlasOpt", "use_c_blas", "blas")
 """Rewrites that only serve compiled code, and warn where PyTensor finds no BLAS of its own"""
 
 
+_IMPOSSIBLE = "local_check_parameter_to_ninf_switch"
+"""The rewrite of PyMC that gives impossible parameters a log density of -inf; without it they raise an error"""
+
+
 def stabilize(log_density: Variable) -> Variable:
     """The same log density, float64, without the overflows and cancellations of how it was written."""
     log_density = log_density.astype("float64")
-    return rewrite_graph(log_density, include=("fast_compile", "stabilize"), exclude=_BLAS, clone=True)
+    stable = rewrite_graph(log_density, include=("fast_compile", "stabilize", _IMPOSSIBLE), exclude=_BLAS, clone=True)
+    return write_out(stable)
+
+
+def write_out(expression: Variable) -> Variable:
+    """The same expression without composite operations (`LogAddExp`, `XLogY`), so that derivatives have none.
+
+    PyTensor runs each as a function of its own, and for many linear predictors at once row by row.
+    """
+    while nodes := [node for node in applys_between([], [expression]) if isinstance(node.op, OpFromGraph)]:
+        written = {}
+        for node in nodes:
+            for old, new in zip(node.outputs, inline_ofg_node(node), strict=True):
+                written[old] = old.type.filter_variable(new)
+        (expression,) = clone_replace([expression], written, rebuild_strict=False)
+    return expression
 
 
 def split_theta(theta: np.ndarray, hyperparameters) -> list[np.ndarray]:

@@ -160,6 +160,8 @@ def build_line(
         nodes.add(np.array([center]))
         walks = [_walk(nodes, center, sign * step, max_points, reach) for sign in (1.0, -1.0)]
         decayed &= all(in_step(walks, lambda z: nodes.add_all([np.array([k]) for k in z])))
+    if not nodes.z:
+        return False
     # A second mode above the first one moves the level at which the tails end.
     tolerance = tolerance * max(1.0, np.exp(min(reach.elsewhere - nodes.values.max(), RELIEF)))
     while len(nodes.z) < max_points:
@@ -213,7 +215,7 @@ def _walk(nodes: Nodes, center: float, stride: float, max_points: int, reach: Re
             step = min(step * 1.1, reach.longest)
         elif drop > 8.0:
             step = max(step * 0.7, 0.5)
-    return bool(value < nodes.values.max() - 7.0)
+    return bool(nodes.z) and bool(value < nodes.values.max() - 7.0)
 
 
 def _bound(nodes: Nodes, sign: float) -> float:

@@ -206,11 +206,17 @@ class _Writer:
     def dataset(self, values, *, dims=None, coords=None, sample_dims=()) -> Dataset:
         from arviz_base import dict_to_dataset
 
+        coords = {**self.coords, **(coords or {})}
+        dims = self.dims if dims is None else dims
         return dict_to_dataset(
             values,
             inference_library=LIBRARY,
-            coords={**self.coords, **(coords or {})},
-            dims=self.dims if dims is None else dims,
+            coords=coords,
+            dims={
+                name: _dims_that_fit(name, dims[name], np.shape(v)[len(sample_dims) :], coords)
+                for name, v in values.items()
+                if name in dims
+            },
             sample_dims=list(sample_dims),
         )
 
@@ -281,3 +287,13 @@ class _Writer:
                 start += size
             groups[f"inla/criteria/{quantity}"] = self.arrays(values)
         return groups
+
+
+def _dims_that_fit(name, dims, shape, coords) -> list:
+    """The dimensions of a variable; one whose coordinate has another length gets the name that ArviZ generates.
+
+    PyMC does not compare the two for a `Deterministic`, and Bambi declares its cumulative probabilities as long as the
+    classes.
+    """
+    fits = [d not in coords or len(coords[d]) == n for d, n in zip(dims, shape, strict=False)]
+    return [d if fit else f"{name}_dim_{i}" for i, (d, fit) in enumerate(zip(dims, fits, strict=False))]

@@ -6,6 +6,7 @@ import pymc as pm
 import pytest
 import xarray as xr
 
+import pymc_inla as pmi
 from pymc_inla.output.datatree import to_datatree
 
 CHAINS, DRAWS = 2, 500
@@ -179,3 +180,26 @@ def test_missing_responses_are_drawn_from_their_predictive():
     assert abs(float(posterior["y_unobserved"].mean()) - np.exp(0.505)) < 0.2
     np.testing.assert_array_equal(posterior["y"].values[..., 1], posterior["y_unobserved"].values[..., 0])
     assert (posterior["y"].values[..., [0, 2]] == [1, 3]).all()
+
+
+def test_a_dimension_of_another_length_is_not_used():
+    """PyMC takes any dims for a Deterministic; Bambi names its cumulative probabilities after the classes."""
+    coords = {"class": ["low", "middle", "high"]}
+    with pm.Model(coords=coords) as model:
+        cut = pm.Normal("cut", [-1, 1], 1, transform=pm.distributions.transforms.ordered, shape=2)
+        pm.Deterministic("p", pm.math.sigmoid(cut), dims="class")
+        b = pm.Normal("b", 0, 1)
+        pm.OrderedLogistic("y", eta=b * np.arange(6.0), cutpoints=cut, observed=[0, 0, 1, 1, 2, 2])
+    posterior = pmi.fit(model, draws=20, chains=1, random_seed=1, progressbar=False).posterior
+    assert posterior["p"].dims == ("chain", "draw", "p_dim_0") and posterior["p"].shape == (1, 20, 2)
+
+
+def test_dims_of_a_response_of_several_counts():
+    """The criteria have one number per observation, the response three."""
+    coords = {"row": [f"r{k}" for k in range(8)], "class": ["a", "b", "c"]}
+    with pm.Model(coords=coords) as model:
+        v = pm.Normal("v", 0, 1, dims="class")
+        p = pm.math.softmax(v + np.zeros((8, 3)), axis=1)
+        pm.Multinomial("y", n=5, p=p, observed=np.tile([1, 2, 2], (8, 1)), dims=("row", "class"))
+    idata = pmi.fit(model, draws=20, chains=1, random_seed=1, progressbar=False)
+    assert idata["inla/criteria/log_cpo"]["y"].dims == ("row",)
