@@ -61,8 +61,9 @@ def test_pieces_add_up_to_the_model(name):
     ]
     for seed in range(2):
         point = random_point(model, seed)
-        # two sums of the same terms in different order; a precision with condition 1e5 is inverted on the way
-        assert ours(*[point[k] for k in names]) == pytest.approx(float(theirs(point)), rel=1e-9)
+        # two sums of the same terms in different order; PyMC inverts the precision of one, whose condition is some 1e5
+        close = 1e-9 if name == "mvnormal_tau" else 1e-10
+        assert ours(*[point[k] for k in names]) == pytest.approx(float(theirs(point)), rel=close)
 
 
 @pytest.mark.parametrize("name", ["seeds", "correlated_slopes", "autoregressive", "likelihood_two_predictors"])
