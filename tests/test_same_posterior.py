@@ -27,9 +27,10 @@ def centered_seeds(request):
 def test_four_ways_to_write_a_group_effect(build, centered_seeds):
     strategy, centered = centered_seeds
     other = deterministic_fit(build(), strategy)
-    # With a hierarchical mean the Laplace approximation is lost to rounding below sigma = 1e-5, where the other forms
-    # still have a mass of 1e-5: 3e-4 sd in sigma. Everything else agrees to 1e-6.
-    tolerance = 1e-3 if (strategy, build) == ("laplace", zoo.seeds_mean) else 1e-6
+    # With a hierarchical mean the prior precision of the shared latents is a difference of numbers of size 1 / sigma^2,
+    # which rounding takes below sigma = 1e-6. The other forms still have a mass of 1e-6 there (Laplace: 1e-5), and the
+    # spline through the lost nodes bends elsewhere, by 1e-8 to 1e-5 sd depending on the order of sums.
+    tolerance = {"laplace": 1e-3, "quadrature": 2e-5}[strategy] if build is zoo.seeds_mean else 1e-6
     for variable in ("sigma", "b"):
         base, found = marginal(centered, variable), marginal(other, variable)
         np.testing.assert_allclose((found - base) / base[:, 1:2], 0, atol=tolerance)
