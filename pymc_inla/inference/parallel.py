@@ -17,6 +17,9 @@ from threadpoolctl import threadpool_limits
 
 MOST = 4
 """Cores used by default, as in `pm.sample`"""
+WORTH_THREADS = 3000
+"""Latents and linear predictors from which threads pay: below, Python is busier than the numerics, and threads wait for
+each other (a fifth more CPU time, and no less of anything else)"""
 _cores: ContextVar[int] = ContextVar("cores", default=1)
 
 
@@ -35,6 +38,13 @@ def on_cores(n: int) -> Iterator[None]:
             yield
     finally:
         _cores.reset(token)
+
+
+def suit_cores(size: int) -> None:
+    """Stay with one thread from here to the end of `on_cores` where a model has no more latents and linear predictors
+    than are worth it."""
+    if size < WORTH_THREADS:
+        _cores.set(1)
 
 
 def map_in_order(function: Callable, items: Iterable) -> Iterator:

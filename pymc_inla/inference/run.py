@@ -16,7 +16,7 @@ from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import POINTS_OF_THREE, check_integration, integrate_theta
 from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
-from pymc_inla.inference.parallel import map_in_order
+from pymc_inla.inference.parallel import map_in_order, suit_cores
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
     Choice,
@@ -88,6 +88,7 @@ def run_inference(
     if n_draws < 1:
         raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
     keep_temporaries()
+    suit_cores(functions.n_x + functions.n_eta)
     start = _checked_start(functions, theta_start)
     lower, upper = functions.theta_lower, functions.theta_upper
     clock = _Clock(progress)

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_info
 
 import pymc_inla as pmi
 from pymc_inla.errors import InvalidOptionError
-from pymc_inla.inference import local_posterior, theta_posterior
-from pymc_inla.inference.parallel import available_cores, map_in_order, on_cores
+from pymc_inla.inference import local_posterior, parallel, theta_posterior
+from pymc_inla.inference.parallel import available_cores, map_in_order, on_cores, suit_cores
 
 
 def test_results_come_in_order_and_nested_work_stays_in_its_thread():
@@ -31,6 +31,16 @@ def test_results_come_in_order_and_nested_work_stays_in_its_thread():
 def test_outside_of_a_fit_nothing_runs_in_threads():
     here = threading.get_ident()
     assert all(map_in_order(lambda k: threading.get_ident() == here, range(3)))
+
+
+def test_small_models_stay_in_one_thread():
+    here = threading.get_ident()
+    with on_cores(2):
+        suit_cores(100)
+        assert all(map_in_order(lambda k: threading.get_ident() == here, range(3)))
+    with on_cores(2):
+        suit_cores(10**6)
+        assert not any(map_in_order(lambda k: threading.get_ident() == here, range(3)))
 
 
 def test_settings_and_errors_pass_between_threads():
@@ -57,6 +67,7 @@ def zero_inflated(mean):
     ("strategy", "likelihood"), [("simplified_laplace", zero_inflated), ("quadrature", overdispersed)]
 )
 def test_the_number_of_cores_changes_nothing(strategy, likelihood, monkeypatch):
+    monkeypatch.setattr(parallel, "WORTH_THREADS", 0)
     monkeypatch.setattr(theta_posterior, "LARGE_POINT", 0.0)
     monkeypatch.setattr(local_posterior, "AT_ONCE", 100)  # two nodes, 48 rows each
     with pm.Model() as model:
