@@ -19,6 +19,7 @@ from pymc_inla.inference.importance import integrate_importance
 from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
 from pymc_inla.inference.nested import integrate_nested
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
+from pymc_inla.status import Status
 
 METHODS = ("auto", "grid", "ccd", "importance", "eb")
 MAX_HYPERPARAMETERS = 20
@@ -215,9 +216,11 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
         if start is None:
             continue
         center = posterior.center
-        other = find_theta_mode(posterior, start, lower, upper, max_iterations=25)
+        other = find_theta_mode(posterior, start, lower, upper)
         posterior.center = center
-        if _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
+        # a search along a ridge that is cut short ends anywhere on it
+        found = other.status is not Status.MAX_ITERATIONS
+        if found and _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
             modes.append(other)
     return sorted(modes, key=lambda m: -m.log_posterior)
 

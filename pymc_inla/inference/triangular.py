@@ -20,7 +20,7 @@ from pymc_inla.inference.density import normalize
 from pymc_inla.inference.lattice import LatticeMarginal
 
 FARTHEST = 4.5
-SIZES = {2: 181, 3: 91}
+SIZES = {2: 361, 3: 91}
 """Scores from -FARTHEST to FARTHEST, by the number of hyperparameters"""
 CLOUD = 2**15
 SPREAD = 1.3

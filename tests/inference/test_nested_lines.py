@@ -82,7 +82,8 @@ def exchangeable_arms(t):
 def test_a_mode_with_hyperparameters_exchanged_is_found(start):
     _, integral = integrate(exchangeable_arms, 2, start=start)
     marginals = theta_marginals(integral.density)
-    np.testing.assert_allclose(marginals.mean, -2.5, atol=0.05)
+    # 0.012 sd: the tables are linear where one arm jumps to the other
+    np.testing.assert_allclose(marginals.mean, -2.5, atol=0.03)
     # half the distance of the arms, and the mean of their variances
     np.testing.assert_allclose(marginals.sd, np.sqrt(2.5**2 + (0.7**2 + 0.1**2) / 2), rtol=0.02)
     assert abs(integral.log_marginal_likelihood - np.log(2 * 2 * np.pi * 0.7 * 0.1)) < 0.02
