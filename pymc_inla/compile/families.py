@@ -1,9 +1,11 @@
 """Closed forms of the common likelihoods: value and derivatives without any compilation.
 
 Every class has `evaluate(eta, theta)` -> (value, gradient, W), each (n,), its reverse mode `vjp` and `values` of many
-eta at once (m, n), and `cdf(eta, theta)`, P(Y <= y). `recognize` decides where they apply; automatic differentiation
-of the graph agrees with them.
+eta at once (m, n), `cdf(eta, theta)`, P(Y <= y), and `only(index)`, the same for some of the observations. `recognize`
+decides where they apply; automatic differentiation of the graph agrees with them.
 """
+
+from copy import copy
 
 import numpy as np
 from scipy import special
@@ -19,10 +21,30 @@ def softplus(eta):
     return result
 
 
-class Poisson:
-    """y ~ Poisson(c exp(eta)): l = y (eta + log c) - c exp(eta) - log y!"""
+class ClosedForm:
+    """One likelihood term with one linear predictor per observation.
+
+    Attributes of shape (n,) hold one number per observation.
+    """
 
     m, gaussian = 1, False
+    n: int
+    parameters = None
+
+    def only(self, index) -> "ClosedForm":
+        """The term of some observations, in the order of `index` (int array or slice)."""
+        some = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and value.shape == (self.n,):
+                setattr(some, name, value[index])
+        some.n = len(np.arange(self.n)[index])
+        if self.parameters is not None:
+            some.parameters = self.parameters.only(index, self.n)
+        return some
+
+
+class Poisson(ClosedForm):
+    """y ~ Poisson(c exp(eta)): l = y (eta + log c) - c exp(eta) - log y!"""
 
     def __init__(self, y, exposure):
         self.y, self.n = y, len(y)
@@ -59,10 +81,8 @@ class Poisson:
         return through_value, np.zeros(len(theta))
 
 
-class BinomialLogit:
+class BinomialLogit(ClosedForm):
     """y ~ Binomial(n, 1 / (1 + exp(-eta))): l = log C(n, y) + y eta - n log(1 + exp(eta))"""
-
-    m, gaussian = 1, False
 
     def __init__(self, y, trials):
         self.y, self.trials, self.n = y, np.asarray(trials, dtype=float), len(y)
@@ -91,7 +111,7 @@ class BinomialLogit:
         return eta_bar, np.zeros(len(theta))
 
 
-class Normal:
+class Normal(ClosedForm):
     """y ~ Normal(eta, sigma(theta)): l = -log(2 pi)/2 - log sigma - (y - eta)^2 / (2 sigma^2)
 
     Parameters
@@ -102,7 +122,7 @@ class Normal:
         Added to l where y is a transform of the data
     """
 
-    m, gaussian = 1, True
+    gaussian = True
 
     def __init__(self, y, parameters, log_jacobian=0.0):
         self.y, self.n, self.parameters = y, len(y), parameters
@@ -134,7 +154,7 @@ class Normal:
         return eta_bar, self.parameters.vjp(theta, [change])
 
 
-class NegativeBinomial:
+class NegativeBinomial(ClosedForm):
     """y ~ NegativeBinomial(alpha, p) with logit p = d = k + s eta and alpha, k functions of theta:
 
     l = log G(y + alpha) - log G(alpha) - log y! - alpha log(1 + exp(-d)) - y log(1 + exp(d))
@@ -148,8 +168,6 @@ class NegativeBinomial:
     parameters : Parameters
         (alpha, k)
     """
-
-    m, gaussian = 1, False
 
     def __init__(self, y, sign, parameters):
         self.y, self.n, self.sign, self.parameters = y, len(y), sign, parameters
@@ -187,7 +205,7 @@ class NegativeBinomial:
         return self.sign * d_bar, self.parameters.vjp(theta, [alpha_bar, d_bar])
 
 
-class Gamma:
+class Gamma(ClosedForm):
     """y ~ Gamma(alpha, rate) with log rate = d = k + s eta and alpha, k functions of theta:
 
     l = alpha d - log G(alpha) + (alpha - 1) log y - y exp(d)
@@ -201,8 +219,6 @@ class Gamma:
     parameters : Parameters
         (alpha, k)
     """
-
-    m, gaussian = 1, False
 
     def __init__(self, y, sign, parameters):
         self.y, self.n, self.sign, self.parameters = y, len(y), sign, parameters

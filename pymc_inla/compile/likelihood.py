@@ -14,6 +14,7 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.utils import MethodNotDefined
 
+from pymc_inla.compile.families import ClosedForm
 from pymc_inla.compile.mode import compile_function, split_theta, stabilize
 from pymc_inla.compile.recognize import recognize_family
 from pymc_inla.errors import UnsupportedModelError
@@ -82,6 +83,15 @@ class StackedLikelihood:
         self.W_rows = np.concatenate([diagonal, *rows]).astype(np.int64)
         self.W_cols = np.concatenate([diagonal, *cols]).astype(np.int64)
         self.gaussian = all(t.gaussian for t in terms)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether `only` is available: one term, in closed form"""
+        return len(self.terms) == 1 and isinstance(self.terms[0], ClosedForm)
+
+    def only(self, index) -> "StackedLikelihood":
+        """The likelihood of some observations, in the order of `index` (int array or slice)."""
+        return StackedLikelihood([self.terms[0].only(index)], self.n_theta)
 
     def __call__(self, eta, theta) -> Likelihood:
         if len(self.terms) == 1 and self.terms[0].m == 1:

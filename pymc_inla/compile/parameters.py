@@ -41,6 +41,43 @@ class Parameters:
         with np.errstate(all="ignore"):
             return np.asarray(self._vjp(*split_theta(theta, self.hyperparameters), *summed))
 
+    def only(self, index, n: int) -> "SomeParameters":
+        """Of some of n observations: scalars stay, vectors (n,) are restricted."""
+        return SomeParameters(self, index, n)
+
+
+class SomeParameters:
+    """Parameters of some of n observations.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    index : int array or slice
+    n : int
+    """
+
+    def __init__(self, parameters: Parameters, index, n: int):
+        self.parameters, self.index, self.n = parameters, index, n
+
+    def __call__(self, theta) -> list[np.ndarray]:
+        """The values at one theta."""
+        return [v[self.index] if v.shape == (self.n,) else v for v in self.parameters(theta)]
+
+    def vjp(self, theta, bars) -> np.ndarray:
+        """Gradient (n_theta,) of the sum of <bar, value>; see `Parameters.vjp`."""
+        summed = []
+        for value, bar in zip(self.parameters(theta), bars, strict=True):
+            if value.shape == (self.n,):
+                total = np.zeros(self.n)
+                total[self.index] = bar.reshape(-1, bar.shape[-1]).sum(axis=0)
+                bar = total
+            summed.append(bar)
+        return self.parameters.vjp(theta, summed)
+
+    def only(self, index, n: int) -> "SomeParameters":
+        """Of some of these observations"""
+        return SomeParameters(self.parameters, np.arange(self.n)[self.index][index], self.n)
+
 
 def _sum_to(bar, shape) -> np.ndarray:
     """The cotangent of an array of this shape (scalar or vector) that was broadcast to the shape of `bar`."""

@@ -18,16 +18,18 @@ design is stored on entries e = (r, s).
 import numpy as np
 from scipy import linalg
 
-from pymc_inla.inference.local_design import LocalDesign
+from pymc_inla.inference.local_design import LocalDesign, SplitDesign
+from pymc_inla.inference.local_part import LocalPart, divide
+from pymc_inla.inference.observation_order import one_predictor_each
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
 
-SMALL = 20_000
-"""Shared latents times blocks or rows up to which products are dense, and nothing is compiled for them"""
 MAX_SHARED = 3000
 """Shared latents of the dense H_S: 72 MB."""
 MAX_PAIRS = 2e7
 """Pairs of shared latents that meet in a block"""
+PART = 32_768
+"""Linear predictors of a part: its arrays fit a cache, and are long enough for Python not to count"""
 
 
 class LocalBlocks:
@@ -58,17 +60,19 @@ class LocalBlocks:
         component[self.local] = np.arange(b)
         position = np.full(f.n_x, -1)
         position[self.shared] = np.arange(self.n_S)
-        self._split_A(f, block)
+        obs_block = self._observations(f, block)
         self._split_Q(f, block, component, position)
-        self._pairs(f, block, position)
+        self.whole = self._whole(f, block, position, obs_block)
+        # every part has a negative Hessian in x_S of its own
+        self.parts = divide(self.whole, max(PART, self.n_S**2))
         self._constraints(f)
-        self.n_eta, self.small = f.n_eta, max(f.n_eta, G) * self.n_S <= SMALL
-        self.design, self.fixed_design = LocalDesign(f, self, block, component, position), None
+        self.design, self._fixed = LocalDesign(f, self.whole, self.Q_m, block, component, position), None
         if f.design_vjp is None and not self.coupled:
-            self.fixed_design = self.design.split(f.design(f.theta_initial).A, np.zeros((self.n_m, b)))
+            self._fixed = self.split_design(f.design(f.theta_initial).A, np.zeros((self.whole.n_m, b)))
             self.design = None
 
-    def _split_A(self, f, block):
+    def _observations(self, f, block):
+        """Block of each observation"""
         is_local = block[f.A_pattern.indices] < self.G
         of_entry = block[f.A_pattern.indices[is_local]]
         of_observation = np.full(f.n_obs, self.G)
@@ -76,12 +80,7 @@ class LocalBlocks:
         of_observation[observation] = of_entry
         if np.any(of_observation[observation] != of_entry):
             raise ValueError("an observation sees two local blocks")
-        self.obs_block = of_observation
-        # the same arrays where every observation has one linear predictor
-        same = f.n_eta == f.n_obs and np.array_equal(f.observation, np.arange(f.n_obs))
-        self.row_block = of_observation if same else of_observation[f.observation]
-        self.W_block = self.row_block if len(f.W_rows) == f.n_eta else self.row_block[f.W_rows]
-        self.W_rows, self.W_cols = f.W_rows, f.W_cols
+        return of_observation
 
     def _split_Q(self, f, block, component, position):
         rows, cols = f.Q_pattern.rows, f.Q_pattern.indices
@@ -98,21 +97,35 @@ class LocalBlocks:
         self.Q_SS = np.flatnonzero(~row_local & ~col_local)
         self.Q_SS_index = position[rows[self.Q_SS]], position[cols[self.Q_SS]]
 
-    def _pairs(self, f, block, position):
-        """Numbers m of the pairs (g, s), and their range of every block."""
+    def _whole(self, f, block, position, obs_block) -> LocalPart:
+        """All blocks, with the numbers m of the pairs (g, s) and their range of every block"""
         n_S = self.n_S
+        # the same arrays where every observation has one linear predictor
+        row_block = obs_block if one_predictor_each(f) else obs_block[f.observation]
         shared = block[f.A_pattern.indices] == self.G
-        g, s = self.row_block[f.A_pattern.rows[shared]], position[f.A_pattern.indices[shared]]
+        g, s = row_block[f.A_pattern.rows[shared]], position[f.A_pattern.indices[shared]]
         blocked = g < self.G
         keys = np.concatenate([g[blocked] * n_S + s[blocked], self.Q_LS_block * n_S + self.Q_LS_shared])
         unique, inverse = np.unique(keys, return_inverse=True)
-        self.n_m = len(unique)
-        self.m_block, self.m_shared = (unique // n_S, unique % n_S) if n_S else (unique, unique)
         self.Q_m = inverse[blocked.sum() :].copy()
-        counts = np.bincount(self.m_block, minlength=self.G)
+        m_block, m_shared = (unique // n_S, unique % n_S) if n_S else (unique, unique)
+        counts = np.bincount(m_block, minlength=self.G)
         if np.sum(counts.astype(float) ** 2) > MAX_PAIRS:
             raise ValueError("local blocks touch too many shared latents for quadrature")
-        self.m_ptr = np.concatenate([[0], np.cumsum(counts)])
+        return LocalPart(
+            functions=f,
+            b=self.b,
+            n_S=n_S,
+            blocks=slice(0, self.G),
+            rows=slice(0, f.n_eta),
+            pairs=slice(0, len(unique)),
+            row_block=row_block,
+            obs_block=obs_block,
+            W_block=row_block if len(f.W_rows) == f.n_eta else row_block[f.W_rows],
+            m_block=m_block,
+            m_shared=m_shared,
+            m_ptr=np.concatenate([[0], np.cumsum(counts)]),
+        )
 
     def _constraints(self, f):
         C = f.C[:, self.shared].toarray() if f.C.shape[0] else np.zeros((0, self.n_S))
@@ -133,68 +146,22 @@ class LocalBlocks:
         shared[self.Q_SS_index] = Q[self.Q_SS]
         return blocks, shared
 
+    def split_design(self, A, P) -> tuple[SplitDesign, tuple[SplitDesign, ...]]:
+        """The values of A, of the whole and of its parts; P (n_m, b)"""
+        if self._fixed is not None:
+            return self._fixed
+        whole = self.design.split(A, P)
+        return whole, (whole,) if len(self.parts) == 1 else tuple(whole.of_part(part) for part in self.parts)
+
+    def sum_pairs(self, values) -> np.ndarray:
+        """Sums of values on the pairs, (n_m, c), over the pairs of each block, (G, c)"""
+        return np.column_stack([np.bincount(self.whole.m_block, column, self.G) for column in values.T])
+
     def join(self, x_S, u) -> np.ndarray:
         """x from its parts"""
         x = np.empty(self.n_S + u.size)
         x[self.shared], x[self.local] = x_S, u
         return x
-
-    def to_W(self, of_row) -> np.ndarray:
-        """Numbers that are the same for all rows of a block, (..., n_eta), for the entries of W"""
-        return of_row if len(self.W_rows) == of_row.shape[-1] else of_row[..., self.W_rows]
-
-    def sum_blocks(self, block, values) -> np.ndarray:
-        """Sums (k, G) of values (k, n) over what belongs to each block; what belongs to none is left out"""
-        k = len(values)
-        index = block if k == 1 else (block + (self.G + 1) * np.arange(k)[:, None]).ravel()
-        return np.bincount(index, values.ravel(), k * (self.G + 1)).reshape(k, self.G + 1)[:, :-1]
-
-    def sum_rows(self, values) -> np.ndarray:
-        """Sums of (n_eta,) over the rows of each block, (G,)"""
-        return np.bincount(self.row_block, values, self.G + 1)[:-1]
-
-    def multiply(self, M, d) -> np.ndarray:
-        """Symmetric M (n_S, n_S) times d, (n_m,) or (K, n_m), within each block"""
-        if self.small:
-            return (self._dense(np.atleast_2d(d)) @ M)[:, self.m_block, self.m_shared].reshape(np.shape(d))
-        from pymc_inla.linalg.block_kernels import multiply_blocks
-
-        by_pair = np.ascontiguousarray(np.atleast_2d(d).T, dtype=float)
-        out = np.empty(by_pair.shape)
-        multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), by_pair, out)
-        return np.ascontiguousarray(out.T).reshape(np.shape(d))
-
-    def add_products(self, left, right, H) -> None:
-        """H (n_S, n_S) += sum_g sum_k left_kg right_kg', at least in its lower triangle, for (K, n_m) numbers on the
-        pairs (g, s)"""
-        if self.small:
-            H += np.einsum("kgi,kgj->ij", self._dense(left), self._dense(right), optimize=True)
-            return
-        from pymc_inla.linalg.block_kernels import add_products
-
-        by_pair = (np.ascontiguousarray(part.T, dtype=float) for part in (left, right))
-        add_products(self.m_ptr, self.m_shared, *by_pair, H)
-
-    def add_information(self, A_S, W, H) -> None:
-        """H (n_S, n_S) += A_S'WA_S, at least in its lower triangle"""
-        if self.small:
-            A, n = A_S.toarray(), self.n_eta
-            WA = W[:n, None] * A
-            if len(W) > n:
-                rows, cols, other = self.W_rows[n:], self.W_cols[n:], W[n:, None]
-                np.add.at(WA, rows, other * A[cols])
-                np.add.at(WA, cols, other * A[rows])
-            H += A.T @ WA
-            return
-        from pymc_inla.linalg.block_kernels import add_information
-
-        add_information(A_S.indptr, A_S.indices, A_S.data, self.W_rows, self.W_cols, W, H)
-
-    def _dense(self, d) -> np.ndarray:
-        """(K, n_m) as (K, G, n_S)"""
-        full = np.zeros((len(d), self.G, self.n_S))
-        full[:, self.m_block, self.m_shared] = d
-        return full
 
     def reduce(self, H) -> np.ndarray:
         """Z'HZ"""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from pymc_inla.inference.local_part import LocalPart
 from pymc_inla.lgm import LGMFunctions
 
 
@@ -24,6 +25,13 @@ class SplitDesign:
     A_pairs: sparse.csr_array
     """(n_eta, n_m), its entries in rows of a block: rows by pairs (g, s)"""
 
+    def of_part(self, part: LocalPart) -> "SplitDesign":
+        """The rows of a part, with its own pairs"""
+        A_S, A_pairs = (_row_range(matrix, part.rows) for matrix in (self.A_S, self.A_pairs))
+        indices = A_pairs.indices - np.int32(part.pairs.start)
+        shape = (A_pairs.shape[0], part.n_m)
+        return SplitDesign(self.a[part.rows], A_S, sparse.csr_array((A_pairs.data, indices, A_pairs.indptr), shape))
+
 
 class LocalDesign:
     """Where the values of A go.
@@ -31,37 +39,40 @@ class LocalDesign:
     Parameters
     ----------
     functions : LGMFunctions
-    blocks : LocalBlocks
+    whole : LocalPart
+    Q_m : (n_LS,) int array
+        Pair of each entry of Q between a local and a shared latent.
     block, component, position : (n_x,) int arrays
         Block of each latent (G: none), its number in the block, and its number among the shared ones (-1: none).
     """
 
-    def __init__(self, functions: LGMFunctions, blocks, block, component, position):
+    def __init__(self, functions: LGMFunctions, whole: LocalPart, Q_m, block, component, position):
         rows, cols = functions.A_pattern.rows, functions.A_pattern.indices
-        is_local = block[cols] < blocks.G
-        self.n_eta, self.b, n_S = functions.n_eta, blocks.b, blocks.n_S
+        is_local = block[cols] < whole.G
+        self.n_eta, self.b, n_S = functions.n_eta, whole.b, whole.n_S
         self.A_local, self.A_shared = np.flatnonzero(is_local), np.flatnonzero(~is_local)
         self.A_local_row, self.A_local_component = rows[is_local], component[cols[is_local]]
         # where row fill_r of a times P of the pair fill_m goes
-        coupled = np.unique(blocks.Q_m)
-        first = np.searchsorted(blocks.m_block[coupled], np.arange(blocks.G + 1))
-        inside = np.flatnonzero(blocks.row_block < blocks.G) if len(coupled) else np.empty(0, dtype=np.int64)
-        g = blocks.row_block[inside]
+        coupled = np.unique(Q_m)
+        first = np.searchsorted(whole.m_block[coupled], np.arange(whole.G + 1))
+        inside = np.flatnonzero(whole.row_block < whole.G) if len(coupled) else np.empty(0, dtype=np.int64)
+        g = whole.row_block[inside]
         count = first[g + 1] - first[g]
         self.fill_r = np.repeat(inside, count)
         offset = np.arange(len(self.fill_r)) - np.repeat(np.cumsum(count) - count, count)
         self.fill_m = coupled[np.repeat(first[g], count) + offset]
-        keys = [rows[~is_local] * n_S + position[cols[~is_local]], self.fill_r * n_S + blocks.m_shared[self.fill_m]]
+        keys = [rows[~is_local] * n_S + position[cols[~is_local]], self.fill_r * n_S + whole.m_shared[self.fill_m]]
         unique, inverse = np.unique(np.concatenate(keys), return_inverse=True)
         self.n_e = len(unique)
         self.A_e, self.fill_e = inverse[: len(self.A_shared)], inverse[len(self.A_shared) :]
         self.e_row, self.e_col = (unique // n_S, unique % n_S) if n_S else (unique, unique)
-        of_entry = blocks.row_block[self.e_row]
-        self.e_blocked = np.flatnonzero(of_entry < blocks.G)
-        pair_keys = blocks.m_block * n_S + blocks.m_shared
+        of_entry = whole.row_block[self.e_row]
+        self.e_blocked = np.flatnonzero(of_entry < whole.G)
+        pair_keys = whole.m_block * n_S + whole.m_shared
         self.e_m = np.searchsorted(pair_keys, of_entry[self.e_blocked] * n_S + self.e_col[self.e_blocked])
         self.e_blocked_row = self.e_row[self.e_blocked]
         self._shared = self.e_col.astype(np.int32), _ends(self.e_row, self.n_eta), (self.n_eta, n_S)
+        self._all_blocked = len(self.e_blocked) == self.n_e
         self._pairs = self.e_m.astype(np.int32), _ends(self.e_blocked_row, self.n_eta), (self.n_eta, len(pair_keys))
 
     def split(self, A: np.ndarray, P: np.ndarray) -> SplitDesign:
@@ -74,7 +85,16 @@ class LocalDesign:
         indices, ends, shape = self._shared
         A_S = sparse.csr_array((entries, indices, ends), shape=shape)
         indices, ends, shape = self._pairs
-        return SplitDesign(a, A_S, sparse.csr_array((entries[self.e_blocked], indices, ends), shape=shape))
+        blocked = entries if self._all_blocked else entries[self.e_blocked]
+        return SplitDesign(a, A_S, sparse.csr_array((blocked, indices, ends), shape=shape))
+
+
+def _row_range(matrix: sparse.csr_array, rows: slice) -> sparse.csr_array:
+    """Rows of a matrix, as a view"""
+    first, last = matrix.indptr[rows.start], matrix.indptr[rows.stop]
+    ends = matrix.indptr[rows.start : rows.stop + 1] - first
+    shape = (len(ends) - 1, matrix.shape[1])
+    return sparse.csr_array((matrix.data[first:last], matrix.indices[first:last], ends), shape=shape)
 
 
 def _ends(rows, n: int) -> np.ndarray:

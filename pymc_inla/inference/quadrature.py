@@ -16,7 +16,8 @@ from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.gauss_hermite import gauss_hermite
 from pymc_inla.inference.inner import Cavities, Moments, Sample
 from pymc_inla.inference.local_blocks import LocalBlocks
-from pymc_inla.inference.local_posterior import Conditional, LocalIntegral, integrate_local
+from pymc_inla.inference.local_conditional import Conditional
+from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
 from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.cholesky import inverse_from_cholesky
@@ -97,7 +98,8 @@ class QuadraturePoint:
     def cavities(self) -> Cavities:
         """Gaussians that give the posterior means and variances of the predictors back with their likelihoods."""
         f, posterior = self.approximation.functions, self.eta_moments()
-        gradient, W = self.integral.likelihood_gradient, self.integral.W[: f.n_eta]
+        gradient = self.integral.joined(lambda part: part.likelihood_gradient)
+        W = self.integral.joined(lambda part: part.W)[: f.n_eta]
         start = remove_own(posterior.mean, posterior.sd**2, gradient, np.maximum(W, 0.0))
         return match(f, self.theta, posterior, start)
 
@@ -145,8 +147,8 @@ class QuadratureInner:
     def bytes_per_point(self) -> float:
         """Memory that one point holds, about."""
         f, B = self.functions, self.blocks
-        nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.n_m)
-        likelihood = f.n_obs + 9 * f.n_eta + 3 * len(f.W_rows) + (4 * f.A_pattern.nnz if B.fixed_design is None else 0)
+        nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.whole.n_m)
+        likelihood = f.n_obs + 9 * f.n_eta + 3 * len(f.W_rows) + (0 if B.design is None else 4 * f.A_pattern.nnz)
         return 8.0 * (nodes + likelihood + 5 * B.n_S**2 + 4 * f.n_x)
 
     @property
@@ -217,7 +219,7 @@ class QuadratureInner:
             return point
         total = log_prior_gradient + (point.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
         # the derivatives at the nodes cost three sweeps
-        finished = replace(point, gradient=total, n_passes=point.n_passes + 3 * (len(integral.p) - 1))
+        finished = replace(point, gradient=total, n_passes=point.n_passes + 3 * (integral.n_nodes - 1))
         finished.__dict__["S"], finished.__dict__["adjoint"] = point.S, point.adjoint
         return finished
 
@@ -259,9 +261,8 @@ class QuadratureInner:
         B, length, used = self.blocks, 1.0, 0
         for _ in range(25):
             x_S = current.x_S + length * step
-            moved = drift * (length * step)[B.m_shared][:, None]
-            shift = np.column_stack([np.bincount(B.m_block, moved[:, c], B.G) for c in range(B.b)])
-            new = integrate_local(current.conditional, x_S, current.mode.u + shift, rule)
+            shift = B.sum_pairs(drift * (length * step)[B.whole.m_shared][:, None])
+            new = integrate_local(current.conditional, x_S, current.mode_u + shift, rule)
             if new is not None:
                 used += new.n_passes
                 reduced = B.Z.T @ new.gradient

@@ -12,8 +12,9 @@ change of x_S* in the gradient in theta, and the first-order difference between 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
-from pymc_inla.inference.local_posterior import LocalIntegral, portions
+from pymc_inla.inference.local_posterior import LocalIntegral, PartIntegral, portions
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg.forms import bilinear_forms, product_entries
@@ -31,56 +32,55 @@ class _Pulled:
     theta: np.ndarray
 
 
-class Adjoint:
-    """Reverse derivatives at one local integral.
+class PartAdjoint:
+    """Reverse derivatives of what one part adds.
 
     Parameters
     ----------
-    integral : LocalIntegral
+    integral : PartIntegral
+    x_S : (n_S,) array
     S : (n_S, n_S) array
         Covariance of x_S.
+    design_moves : bool
+        Whether A_S depends on theta.
     """
 
-    def __init__(self, integral: LocalIntegral, S: np.ndarray):
-        self.integral, self.S = integral, S
-        c = integral.conditional
-        self.conditional, B = c, c.blocks
-        self.design_moves = B.coupled or c.functions.design_vjp is not None
-        self._portions = [slice(0, 1), *portions(1, len(integral.u), c.functions.n_eta)]
-        self.z = c.design.offset + multiply(c.A_S, integral.x_S)
-        f = c.functions
-        doubled = bilinear_forms(c.A_S, f.W_rows, S, c.A_S, f.W_cols)
-        doubled[f.n_eta :] *= 2.0
+    def __init__(self, integral: PartIntegral, x_S: np.ndarray, S: np.ndarray, design_moves: bool):
+        self.integral, self.conditional, self.design_moves = integral, integral.conditional, design_moves
+        c = self.conditional
+        self.part, self.functions = c.part, c.functions
+        self._portions = [slice(0, 1), *portions(1, len(integral.u), self.functions.n_eta)]
+        self.z = c.of_shared(x_S)
+        doubled = bilinear_forms(c.A_S, self.functions.W_rows, S, c.A_S, self.functions.W_cols)
+        doubled[self.functions.n_eta :] *= 2.0
         self.W_bar = -0.5 * doubled
         self.deviation = integral.d - integral.d_mean
-        self.y = B.multiply(S, self.deviation)
+        self.y = self.part.multiply(S, self.deviation)
         self._evaluate_F()
-        ones = self._pull(self.rho_F, self.y, curvature=True)
-        self.first = ones
-        q = multiply_transposed(c.A_S, ones.eta)
-        self.q = q
-        self.v = S @ q
+        self.first = self._pull(self.rho_F, self.y, curvature=True)
+        self.q = multiply_transposed(c.A_S, self.first.eta)
 
     def _evaluate_F(self):
         """F at the nodes (K, G), rho_F = p (F - E F), and the part of the cotangent of A_S that comes with d."""
-        B, integral = self.conditional.blocks, self.integral
-        self.F = np.empty((len(integral.u), B.G))
-        self.A_S_bar = np.zeros(len(B.design.e_blocked) if self.design_moves else 0)
-        p = integral.p
+        c, part, p = self.conditional, self.part, self.integral.p
+        F = np.empty((len(p), part.G))
+        self.A_S_bar = np.zeros(c.A_pairs.nnz if self.design_moves else 0)
+        rows = np.repeat(np.arange(self.functions.n_eta), np.diff(c.A_pairs.indptr)) if self.design_moves else None
 
         def evaluate(at: slice):
             likelihood = self._likelihood(at)
-            self.F[at] = B.sum_blocks(B.W_block, self.W_bar * likelihood.W)
-            self.F[at] += 0.5 * B.sum_blocks(B.m_block, self.deviation[at] * self.y[at])
+            F[at] = 0.0
+            c.sums.add_rows(part.W_block, self.W_bar * likelihood.W, F[at])
+            c.sums.add_rows(part.m_block, 0.5 * self.deviation[at] * self.y[at], F[at])
             if not self.design_moves:
                 return 0.0
-            weighted = (p[at][:, B.row_block] * likelihood.gradient)[:, B.design.e_blocked_row]
-            return np.einsum("ke,ke->e", weighted, self.y[at][:, B.design.e_m])
+            weighted = (p[at][:, part.row_block] * likelihood.gradient)[:, rows]
+            return np.einsum("ke,ke->e", weighted, self.y[at][:, c.A_pairs.indices])
 
         for of_nodes in map_in_order(evaluate, self._portions):
             self.A_S_bar += of_nodes
-        mean = np.einsum("kg,kg->g", p[:, :-1], self.F)
-        self.rho_F = p[:, :-1] * (self.F - mean)
+        mean = np.einsum("kg,kg->g", p[:, :-1], F)
+        self.rho_F = p[:, :-1] * (F - mean)
 
     def likelihoods(self):
         """Portions of the nodes with the likelihood there."""
@@ -103,22 +103,21 @@ class Adjoint:
         outside : float
             value_bar of observations without local latents.
         """
-        c, B, p = self.conditional, self.conditional.blocks, self.integral.p
-        f = c.functions
+        c, part, p, f = self.conditional, self.part, self.integral.p, self.functions
         Av = None if v is None else multiply(c.A_S, v)
         value_bars = np.column_stack([rho, outside * (np.arange(len(p)) == 0)])
 
         def evaluate(at: slice) -> _Pulled:
             u = self.integral.u[at]
-            of_row = np.take(p[at], B.row_block, axis=1, mode="clip")
+            of_row = np.take(p[at], part.row_block, axis=1, mode="clip")
             gradient_bar = np.ascontiguousarray(multiply(c.A_pairs, y[at])) if v is None else Av[None]
             gradient_bar = of_row * gradient_bar
-            W_bar = B.to_W(of_row) * self.W_bar if curvature else np.zeros((len(u), len(f.W_rows)))
-            bars = np.take(value_bars[at], B.obs_block, axis=1, mode="clip"), gradient_bar, W_bar
+            W_bar = part.to_W(of_row) * self.W_bar if curvature else np.zeros((len(u), len(f.W_rows)))
+            bars = np.take(value_bars[at], part.obs_block, axis=1, mode="clip"), gradient_bar, W_bar
             eta_bar, theta_bar = f.log_likelihood_vjp_many(c.predictors(self.z, u), c.theta, *bars)
             if f.design_vjp is None:
                 return _Pulled(eta_bar.sum(axis=0), 0.0, theta_bar)
-            of_row = np.concatenate([u, np.zeros((len(u), 1, B.b))], axis=1)[:, B.row_block]
+            of_row = np.concatenate([u, np.zeros((len(u), 1, part.b))], axis=1)[:, part.row_block]
             return _Pulled(eta_bar.sum(axis=0), np.einsum("kr,krc->rc", eta_bar, of_row), theta_bar)
 
         evaluated = map_in_order(evaluate, portions(0, len(p), f.n_eta))
@@ -129,34 +128,62 @@ class Adjoint:
             pulled.theta += more.theta
         return pulled
 
+    def follow(self, v) -> None:
+        """Add to the cotangents those of log p(y, x_S* | theta), whose mode moves with weights v (n_S,): `rho` of the
+        log joint at the nodes (K, G), and `total` of eta, eta u and theta."""
+        part, p = self.part, self.integral.p[:, :-1]
+        v_d = np.zeros(p.shape)
+        self.conditional.sums.add_rows(part.m_block, v[part.m_shared] * self.deviation, v_d)
+        rho = p * (1.0 + v_d)
+        first, second = self.first, self._pull(rho, None, curvature=False, outside=1.0, v=v)
+        self.total = _Pulled(first.eta + second.eta, first.eta_u + second.eta_u, first.theta + second.theta)
+        self.rho = rho + self.rho_F
+
+
+class Adjoint:
+    """Reverse derivatives at one local integral.
+
+    Parameters
+    ----------
+    integral : LocalIntegral
+    S : (n_S, n_S) array
+        Covariance of x_S.
+    """
+
+    def __init__(self, integral: LocalIntegral, S: np.ndarray):
+        self.integral, self.S = integral, S
+        self.conditional = c = integral.conditional
+        moves = c.blocks.coupled or c.functions.design_vjp is not None
+        self.parts = list(map_in_order(lambda part: PartAdjoint(part, integral.x_S, S, moves), integral.parts))
+        self.v = S @ sum(part.q for part in self.parts)
+
+    def joined(self, of_part, axis: int = 0) -> np.ndarray:
+        """Arrays of the parts, one behind the other"""
+        return np.concatenate([of_part(part) for part in self.parts], axis=axis)
+
     def theta_gradient(self) -> np.ndarray:
         """d/dtheta of log p(y, x_S* | theta) - 1/2 log det H_S, (n_theta,), with the change of x_S*."""
         c, B, f = self.conditional, self.conditional.blocks, self.conditional.functions
-        integral, x_S, v, S = self.integral, self.integral.x_S, self.v, self.S
-        p, u = integral.p[:, :-1], integral.u
-        v_d = np.array([np.bincount(B.m_block, v[B.m_shared] * d, B.G) for d in self.deviation])
-        rho = p * (1.0 + v_d)
-        second = self._pull(rho, None, curvature=False, outside=1.0, v=v)
-        gradient = self.first.theta + second.theta
-        rho = rho + self.rho_F
+        x_S, v, S = self.integral.x_S, self.v, self.S
+        for _ in map_in_order(lambda part: part.follow(v), self.parts):
+            pass
+        gradient = sum(part.total.theta for part in self.parts)
         b_bar, Q_bar = np.empty(f.n_x), np.zeros(f.Q_pattern.nnz)
-        b_bar[B.shared], b_bar[B.local] = x_S + v, np.einsum("kg,kgc->gc", rho, u)
+        b_bar[B.shared] = x_S + v
+        b_bar[B.local] = self.joined(lambda part: np.einsum("kg,kgc->gc", part.rho, part.integral.u))
         i, j = B.Q_SS_index
         Q_bar[B.Q_SS] = -0.5 * x_S[i] * x_S[j] - v[i] * x_S[j] - 0.5 * S[i, j]
-        Q_gg_bar = -0.5 * np.einsum("kg,kgr,kgs->grs", rho, u, u)
-        if self.design_moves:
-            D = B.design
-            row, col = D.e_row, D.e_col
-            eta_bar = self.first.eta + second.eta
-            WAS = product_entries(c.W_matrix(integral.W) @ c.A_S, S, row, col)
-            e_bar = eta_bar[row] * x_S[col] + integral.likelihood_gradient[row] * v[col] - WAS
-            e_bar[D.e_blocked] += self.A_S_bar
+        Q_gg_bar = -0.5 * self.joined(
+            lambda part: np.einsum("kg,kgr,kgs->grs", part.rho, part.integral.u, part.integral.u)
+        )
+        if B.design is not None:
+            e_bar, eta_bar = self._design_entries()
         if B.coupled:
             self._through_P(e_bar, b_bar, Q_bar, Q_gg_bar)
         Q_bar[B.Q_LL] = Q_gg_bar[B.Q_LL_index]
         gradient = gradient + f.prior_vjp(c.theta, Q_bar, b_bar, 1.0)
         if f.design_vjp is not None:
-            a_bar = self.first.eta_u + second.eta_u
+            D, a_bar = B.design, self.joined(lambda part: part.total.eta_u)
             fill = c.P[D.fill_m] * e_bar[D.fill_e][:, None]
             a_bar += np.column_stack([np.bincount(D.fill_r, fill[:, r], f.n_eta) for r in range(B.b)])
             A_bar = np.empty(f.A_pattern.nnz)
@@ -164,20 +191,39 @@ class Adjoint:
             gradient = gradient + f.design_vjp(c.theta, A_bar, eta_bar)
         return gradient
 
+    def _design_entries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cotangents of the entries of A_S + a P, (n_e,), and of eta, (n_eta,)."""
+        c, D, x_S = self.conditional, self.conditional.blocks.design, self.integral.x_S
+        eta_bar = self.joined(lambda part: part.total.eta)
+        of_likelihood = self.integral.joined(lambda part: part.likelihood_gradient)
+        W = self.integral.joined(lambda part: part.W)
+        row, col = D.e_row, D.e_col
+        WAS = product_entries(W_matrix(c.functions, W) @ c.whole.A_S, self.S, row, col)
+        e_bar = eta_bar[row] * x_S[col] + of_likelihood[row] * self.v[col] - WAS
+        e_bar[D.e_blocked] += self.joined(lambda part: part.A_S_bar)
+        return e_bar, eta_bar
+
     def _through_P(self, e_bar, b_bar, Q_bar, Q_gg_bar) -> None:
         """Add what comes through P = -Q_gg^-1 Q_gS: in A_S + a P, b_S + P'b_g and Q_SS + Q_Sg P."""
         c, B = self.conditional, self.conditional.blocks
-        P, shared_bar = c.P, b_bar[B.shared][B.m_shared][:, None]
-        filled = c.a[B.design.fill_r] * e_bar[B.design.fill_e][:, None]
-        P_bar = np.column_stack([np.bincount(B.design.fill_m, filled[:, r], B.n_m) for r in range(B.b)])
-        P_bar = P_bar + c.b_L[B.m_block] * shared_bar
+        P, shared_bar = c.P, b_bar[B.shared][B.whole.m_shared][:, None]
+        filled = c.whole.a[B.design.fill_r] * e_bar[B.design.fill_e][:, None]
+        P_bar = np.column_stack([np.bincount(B.design.fill_m, filled[:, r], B.whole.n_m) for r in range(B.b)])
+        P_bar = P_bar + c.b_L[B.whole.m_block] * shared_bar
         Y = c.solve_Q_gg(P_bar)
         # cotangent of Q_SS, symmetrized
         x_S, v = self.integral.x_S, self.v
         M = -0.5 * (np.outer(x_S + v, x_S) + np.outer(x_S, v) + self.S)
-        T = B.multiply(M, P.T).T
+        T = B.whole.multiply(M, P.T).T
         R_bar = 2.0 * T - Y
         Q_bar[B.Q_LS] = R_bar[B.Q_m, B.Q_LS_component]
         outer = P[:, :, None] * T[:, None, :] - Y[:, :, None] * P[:, None, :]
-        np.add.at(Q_gg_bar, B.m_block, outer)
-        np.add.at(b_bar, B.local[B.m_block], P * shared_bar)
+        np.add.at(Q_gg_bar, B.whole.m_block, outer)
+        np.add.at(b_bar, B.local[B.whole.m_block], P * shared_bar)
+
+
+def W_matrix(functions, W) -> sparse.csr_array:
+    """W as a symmetric matrix, (n_eta, n_eta)"""
+    n, rows, cols = functions.n_eta, functions.W_rows, functions.W_cols
+    index = np.concatenate([rows, cols[n:]]), np.concatenate([cols, rows[n:]])
+    return sparse.csr_array(sparse.coo_array((np.concatenate([W, W[n:]]), index), shape=(n, n)))

@@ -25,8 +25,10 @@ from scipy.interpolate import CubicSpline
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
-from pymc_inla.inference.local_posterior import node_kernels
-from pymc_inla.linalg.matvec import multiply
+from pymc_inla.inference.local_part import compiled_sums
+from pymc_inla.inference.local_posterior import PartIntegral
+from pymc_inla.inference.parallel import map_in_order
+from pymc_inla.linalg import node_sums
 
 REACH = 9
 """Posterior sd on both sides of the mean that nodes may reach: the tails of a logistic likelihood are exponential on
@@ -128,16 +130,16 @@ class ConditionalDraws:
     def __init__(self, point):
         self.integral = integral = point.integral
         self.conditional, self.blocks = integral.conditional, point.approximation.blocks
-        self.mean = integral.mean
-        p, u = integral.p[:, :-1], integral.u - self.mean
-        self.root = np.linalg.cholesky(np.einsum("kg,kgc,kgd->gcd", p, u, u))
+        moments = list(map_in_order(_central_moments, integral.parts))
+        self.mean, covariance, third = (np.concatenate(arrays) for arrays in zip(*moments, strict=True))
+        self.root = np.linalg.cholesky(covariance)
         self.sd = np.sqrt(np.einsum("gcd,gcd->gc", self.root, self.root))
-        self.skewness = skew_normal.standardized(np.einsum("kg,kgc->gc", p, u**3), self.sd)
+        self.skewness = skew_normal.standardized(third, self.sd)
         B = self.blocks
         self.drift = self._of_pairs(integral.derivative_of_mean())
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
         self.n_candidates, self.line = CANDIDATES, None
-        self.kernels = node_kernels() if self.conditional.functions.n_eta > COMPILED else None
+        self.sums = compiled_sums() if self.conditional.functions.n_eta > COMPILED else node_sums
 
     def prepare_exact(self) -> None:
         """The moments of single local latents at x_S* by a fine sum, and the nodes that draws need; once."""
@@ -175,10 +177,9 @@ class ConditionalDraws:
 
     def _of_pairs(self, values) -> list[sparse.csr_array]:
         """Values on the pairs (g, s), (n_m, b), as a matrix (G, n_S) for each component."""
-        B = self.blocks
-        return [
-            sparse.csr_array((values[:, c], (B.m_block, B.m_shared)), shape=(B.G, max(B.n_S, 1))) for c in range(B.b)
-        ]
+        B, whole = self.blocks, self.blocks.whole
+        index, shape = (whole.m_block, whole.m_shared), (B.G, max(B.n_S, 1))
+        return [sparse.csr_array((values[:, c], index), shape=shape) for c in range(B.b)]
 
     def _times(self, matrices, x_S) -> np.ndarray:
         """(B, n_S) to (B, G, b)"""
@@ -196,20 +197,19 @@ class ConditionalDraws:
 
     def exact(self, rng, x_S):
         """u (B, G, b), log p(u | x_S, y, theta) (B,), log p(y, x | theta) (B,)."""
-        c, B = self.conditional, self.blocks
+        c, B, whole = self.conditional, self.blocks, self.blocks.whole
         z = self._predictor_of_shared(x_S)
         center = self.moved_mean(x_S)
         draw_blocks = self._by_grid if B.b == 1 else self._by_resampling
         u, log_I = draw_blocks(rng, z, center)
         (height,), (value,) = self._heights(z, u[None])
-        outside = value[:, B.obs_block == B.G].sum(axis=1)
+        outside = value[:, whole.obs_block == whole.G].sum(axis=1)
         shared = c.prior.c + np.einsum("ms,ms->m", x_S, c.b_S - 0.5 * x_S @ c.Q_SS)
         return u, np.sum(height - log_I, axis=1), shared + outside + height.sum(axis=1)
 
     def _predictor_of_shared(self, x_S) -> np.ndarray:
         """eta without local latents, (B, n_eta)"""
-        c = self.conditional
-        return np.ascontiguousarray(c.design.offset + multiply(c.A_S, x_S))
+        return np.ascontiguousarray(self.conditional.whole.of_shared(x_S))
 
     def _heights(self, z, candidates) -> tuple[np.ndarray, np.ndarray]:
         """Log joint of the blocks at several u (j, B, G, b): (j, B, G) and the log-likelihoods (j, B, n_obs)."""
@@ -223,10 +223,7 @@ class ConditionalDraws:
         else:
             heights = np.einsum("jmgc,gc->jmg", candidates, c.b_L)
             heights -= 0.5 * np.einsum("jmgc,gcd,jmgd->jmg", candidates, c.Q_gg, candidates)
-        if self.kernels:
-            self.kernels.add_rows(B.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
-        else:
-            heights += B.sum_blocks(B.obs_block, values.reshape(j * m, -1)).reshape(heights.shape)
+        self.sums.add_rows(B.whole.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
         # the sum is NaN where a height is, and also where two are infinite
         if np.isnan(np.sum(heights)):
             heights[np.isnan(heights)] = -np.inf
@@ -234,9 +231,9 @@ class ConditionalDraws:
 
     def _log_likelihood(self, z, u) -> np.ndarray:
         """(j, B, n_obs) at z (B, n_eta) and u (j, B, G, b)"""
-        c, B = self.conditional, self.blocks
+        c, B = self.conditional.whole, self.blocks
         # a is zero in rows of no block
-        block = np.minimum(B.row_block, B.G - 1)
+        block = np.minimum(B.whole.row_block, B.G - 1)
         eta = np.take(u[..., 0], block, axis=-1, mode="clip")
         eta *= c.a[:, 0]
         for k in range(1, B.b):
@@ -276,6 +273,13 @@ class ConditionalDraws:
         normal = rng.standard_normal((len(x_S), *self.mean.shape))
         step = np.einsum("gcd,mgd->mgc", self.root, normal) / self.sd
         return self.moved_mean(x_S) + self.sd * skew_normal.moved(step, self.skewness)
+
+
+def _central_moments(part: PartIntegral) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means (G, b), covariances (G, b, b) and third central moments (G, b) of the local latents of a part"""
+    p, mean = part.p[:, :-1], part.mean
+    u = part.u - mean
+    return mean, np.einsum("kg,kgc,kgd->gcd", p, u, u), np.einsum("kg,kgc->gc", p, u**3)
 
 
 def _invert(of: Line, log_density, uniform) -> np.ndarray:

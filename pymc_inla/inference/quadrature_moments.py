@@ -16,6 +16,9 @@ from scipy import sparse
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Moments
+from pymc_inla.inference.local_conditional import Conditional
+from pymc_inla.inference.parallel import map_in_order
+from pymc_inla.inference.quadrature_adjoint import PartAdjoint
 from pymc_inla.linalg.matvec import multiply
 
 SKEWNESS_BUDGET = 3e6
@@ -24,67 +27,80 @@ SKEWNESS_BUDGET = 3e6
 
 def latent_moments(point) -> Moments:
     """Moments of p~(x_j | theta, y), each (n_x,)."""
-    B = point.approximation.blocks
+    B, c, v = point.approximation.blocks, point.integral.conditional, point.adjoint.v
     mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
-    variance_S = np.maximum(np.diag(point.S), 0.0)
-    mean[B.shared] = point.integral.x_S + point.adjoint.v
-    sd[B.shared] = np.sqrt(variance_S)
+    mean[B.shared] = point.integral.x_S + v
+    sd[B.shared] = np.sqrt(np.maximum(np.diag(point.S), 0.0))
     skewness[B.shared] = _shared_skewness(point, sd[B.shared])
-    local = _LocalCumulants(point)
+    cumulants = map_in_order(lambda part: _local_cumulants(part, c, point.S, v), point.adjoint.parts)
+    local_mean, variance, third = (np.concatenate(arrays) for arrays in zip(*cumulants, strict=True))
     # u = w + P x_S
-    conditional = point.integral.conditional
-    local_mean = local.mean + conditional.prior_mean(mean[B.shared])
-    for c in range(B.b):
-        effect = local.B[:, c] + conditional.P[:, c]
-        through = _quadratic(B, point.S, effect, effect)
-        variance = local.variance[:, c, c] + through
-        third = local.third(c) + 3.0 * _quadratic(B, point.S, effect, local.T(c))
-        at = B.local[:, c]
-        mean[at], sd[at] = local_mean[:, c], np.sqrt(variance)
-        skewness[at] = skew_normal.standardized(third, sd[at])
+    mean[B.local], sd[B.local] = local_mean + c.prior_mean(mean[B.shared]), np.sqrt(variance)
+    skewness[B.local] = skew_normal.standardized(third, sd[B.local])
     return Moments(mean, sd, skewness)
+
+
+def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First three cumulants of the local latents u of a part, the first one of w, each (G, b)."""
+    local, part = _LocalCumulants(adjoint, v), adjoint.part
+    variance, third = np.empty(local.mean.shape), np.empty(local.mean.shape)
+    for c in range(part.b):
+        effect = local.B[:, c] + conditional.P[part.pairs, c]
+        moved = part.multiply(S, effect)
+        variance[:, c] = local.variance[:, c, c] + local.of_blocks(effect * moved)
+        third[:, c] = local.third(c) + 3.0 * local.of_blocks(moved * local.T(c))
+    return local.mean, variance, third
 
 
 def predictor_moments(point) -> Moments:
     """Moments of p~(eta_r | theta, y), each (n_eta,): eta = offset + A_S x_S + a'u."""
-    B, c = point.approximation.blocks, point.integral.conditional
-    local = _LocalCumulants(point)
-    n, row_block = c.functions.n_eta, B.row_block
-    inside = np.minimum(row_block, B.G - 1)
-    a = np.where((row_block < B.G)[:, None], c.a, 0.0)
-    mean = c.design.offset + multiply(c.A_S, point.integral.x_S + point.adjoint.v)
-    mean = mean + np.einsum("rc,rc->r", a, local.mean[inside])
+    mean_S = point.integral.x_S + point.adjoint.v
+    of_parts = map_in_order(
+        lambda part: _predictor_moments(part, mean_S, point.S, point.adjoint.v), point.adjoint.parts
+    )
+    return Moments(*(np.concatenate(arrays) for arrays in zip(*of_parts, strict=True)))
+
+
+def _predictor_moments(adjoint: PartAdjoint, mean_S, S, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, sd and skewness of the linear predictors of a part, each (n_eta,)."""
+    local, part, c = _LocalCumulants(adjoint, v), adjoint.part, adjoint.conditional
+    n = c.functions.n_eta
+    inside = np.minimum(part.row_block, part.G - 1)
+    a = np.where((part.row_block < part.G)[:, None], c.a, 0.0)
+    mean = c.of_shared(mean_S) + np.einsum("rc,rc->r", a, local.mean[inside])
     # a row moves with x_S directly, by A_r, and through the conditional means of its local latents, by a_r'B_g
-    direct = -2.0 * point.adjoint.W_bar[:n]
-    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) + direct
-    for e in range(B.b):
-        moved = B.multiply(point.S, local.B[:, e])
+    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) - 2.0 * adjoint.W_bar[:n]
+    for e in range(part.b):
+        moved = part.multiply(S, local.B[:, e])
         variance += 2.0 * a[:, e] * multiply(c.A_pairs, moved)
-        for d in range(B.b):
-            variance += a[:, e] * a[:, d] * np.bincount(B.m_block, local.B[:, d] * moved, B.G)[inside]
+        for d in range(part.b):
+            variance += a[:, e] * a[:, d] * local.of_blocks(local.B[:, d] * moved)[inside]
     third = np.zeros(n)
-    if B.b == 1:
-        a, spread = a[:, 0], B.multiply(point.S, local.T(0))
-        along = multiply(c.A_pairs, spread) + a * np.bincount(B.m_block, local.B[:, 0] * spread, B.G)[inside]
+    if part.b == 1:
+        a, spread = a[:, 0], part.multiply(S, local.T(0))
+        along = multiply(c.A_pairs, spread) + a * local.of_blocks(local.B[:, 0] * spread)[inside]
         third = a**2 * (a * local.third(0)[inside] + 3.0 * along)
     sd = np.sqrt(np.maximum(variance, 0.0))
-    return Moments(mean, sd, skew_normal.standardized(third, sd))
+    return mean, sd, skew_normal.standardized(third, sd)
 
 
 class _LocalCumulants:
-    """Cumulants of the local latents and of pairs of them with the slopes d."""
+    """Cumulants of the local latents w of a part and of pairs of them with the slopes d."""
 
-    def __init__(self, point):
-        integral, adjoint, self.blocks = point.integral, point.adjoint, point.approximation.blocks
-        B = self.blocks
+    def __init__(self, adjoint: PartAdjoint, v):
+        integral, self.part = adjoint.integral, adjoint.part
         self.p, self.slopes = integral.p[:, :-1], adjoint.deviation
         mean = integral.mean
         self.u = integral.u - mean
         self.B = integral.derivative_of_mean()
         self.variance = np.einsum("kg,kgc,kgd->gcd", self.p, self.u, self.u)
-        shift = self.B * adjoint.v[B.m_shared][:, None]
-        moved = np.column_stack([np.bincount(B.m_block, shift[:, c], B.G) for c in range(B.b)])
+        shift = self.B * v[self.part.m_shared][:, None]
+        moved = np.column_stack([self.of_blocks(column) for column in shift.T])
         self.mean = mean + moved + np.einsum("kg,kgc->gc", adjoint.rho_F, self.u)
+
+    def of_blocks(self, values) -> np.ndarray:
+        """Sums of values on the pairs, (n_m,), of every block, (G,)"""
+        return np.bincount(self.part.m_block, values, self.part.G)
 
     def third(self, c) -> np.ndarray:
         """E[(u - E u)^3], (G,)"""
@@ -92,13 +108,7 @@ class _LocalCumulants:
 
     def T(self, c) -> np.ndarray:
         """dVar[u]/dx_S, (n_m,)"""
-        g = self.blocks.m_block
-        return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, g], self.slopes)
-
-
-def _quadratic(B, S, left, right) -> np.ndarray:
-    """left_g'S right_g for every block, (G,)"""
-    return np.bincount(B.m_block, left * B.multiply(S, right), B.G)
+        return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, self.part.m_block], self.slopes)
 
 
 def _shared_skewness(point, sd) -> np.ndarray:
@@ -108,23 +118,28 @@ def _shared_skewness(point, sd) -> np.ndarray:
 
     Zero where an observation has several predictors or the budget is exceeded.
     """
-    integral, B = point.integral, point.approximation.blocks
-    c = integral.conditional
+    f, n_S = point.approximation.functions, len(sd)
+    if f.gaussian or len(f.W_rows) > f.n_eta or n_S * f.n_eta * point.integral.n_nodes > SKEWNESS_BUDGET:
+        return np.zeros(n_S)
+    return skew_normal.standardized(sum(_third_of_shared(part, point.S) for part in point.adjoint.parts), sd)
+
+
+def _third_of_shared(adjoint: PartAdjoint, S) -> np.ndarray:
+    """What a part adds to the third derivative, (n_S,)"""
+    integral, part, c = adjoint.integral, adjoint.part, adjoint.conditional
     f = c.functions
-    if f.gaussian or len(f.W_rows) > f.n_eta or B.n_S * f.n_eta * len(integral.p) > SKEWNESS_BUDGET:
-        return np.zeros(B.n_S)
-    AS = c.A_S @ point.S
-    by_pair = sparse.csr_array((np.arange(B.n_m) * 0.0 + 1.0, (B.m_block, B.m_shared)), shape=(B.G, B.n_S))
-    third = np.zeros(B.n_S)
+    AS = c.A_S @ S
+    by_pair = sparse.csr_array((np.zeros(part.n_m), (part.m_block, part.m_shared)), shape=(part.G, part.n_S))
+    third = np.zeros(part.n_S)
     squares, cubes = AS**2, AS**3
-    to_block = sparse.csr_array((np.ones(f.n_eta), (B.row_block, np.arange(f.n_eta))), shape=(B.G + 1, f.n_eta))
-    for at, likelihood in point.adjoint.likelihoods():
-        for p, W, deviation in zip(integral.p[at], likelihood.W, point.adjoint.deviation[at], strict=True):
+    to_block = sparse.csr_array((np.ones(f.n_eta), (part.row_block, np.arange(f.n_eta))), shape=(part.G + 1, f.n_eta))
+    for at, likelihood in adjoint.likelihoods():
+        for p, W, deviation in zip(integral.p[at], likelihood.W, adjoint.deviation[at], strict=True):
             by_pair.data = deviation
-            slope = by_pair @ point.S
+            slope = by_pair @ S
             curvature = (to_block @ (W[:, None] * squares))[:-1]
             third += p[:-1] @ (slope**3 - 3.0 * slope * curvature)
-        eta = c.predictors(point.adjoint.z, integral.u[at])
-        bars = np.zeros((len(eta), f.n_obs)), np.zeros((len(eta), f.n_eta)), -integral.p[at][:, B.row_block]
+        eta = c.predictors(adjoint.z, integral.u[at])
+        bars = np.zeros((len(eta), f.n_obs)), np.zeros((len(eta), f.n_eta)), -integral.p[at][:, part.row_block]
         third += f.log_likelihood_vjp_many(eta, c.theta, *bars)[0].sum(axis=0) @ cubes
-    return skew_normal.standardized(third, sd)
+    return third

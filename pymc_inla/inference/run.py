@@ -16,6 +16,7 @@ from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import POINTS_OF_THREE, check_integration, integrate_theta
 from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
+from pymc_inla.inference.observation_order import Arrangement, arrange, one_predictor_each
 from pymc_inla.inference.parallel import map_in_order, suit_cores
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
@@ -23,7 +24,6 @@ from pymc_inla.inference.strategy import (
     check_strategy,
     choose_inner,
     compare,
-    one_predictor_each,
 )
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
@@ -94,8 +94,12 @@ def run_inference(
     clock = _Clock(progress)
 
     clock.stage("mode", 0.0)
+    arranged = Arrangement(functions) if choice is not None else arrange(functions)
+    functions = arranged.functions
     if choice is None:
-        choice, posterior, mode = choose_inner(functions, strategy, start, vb_correct=vb_correct)
+        choice, posterior, mode = choose_inner(
+            functions, strategy, start, partition=arranged.partition, vb_correct=vb_correct
+        )
     else:
         posterior = ThetaPosterior(choice.inner, choice.inner.bytes_per_point)
         mode = find_theta_mode(posterior, start, lower, upper)
@@ -113,14 +117,14 @@ def run_inference(
     clock.stage("marginals", 0.6)
     theta_summary = theta_marginals(integral.density) if integral.method != "eb" else _gaussian_marginals(integral.mode)
     latent_summary = latent_marginals(posterior, integral)
-    predictor_summary = predictor_marginals(posterior, integral) if predictors else None
+    predictor_summary = arranged.marginals_of_data(predictor_marginals(posterior, integral)) if predictors else None
 
     clock.stage("draws", 0.7)
     seed = random_seed if isinstance(random_seed, np.random.SeedSequence) else np.random.SeedSequence(random_seed)
     draws = draw_joint(posterior, integral, n_draws, seed, size=size)
 
     clock.stage("criteria", 0.9)
-    computed = _criteria(functions, posterior, integral, draws) if criteria else None
+    computed = arranged.criteria_of_data(_criteria(functions, posterior, integral, draws)) if criteria else None
 
     clock.stage("reliability", 0.95)
     change = _inner_change(functions, posterior, choice, mode, lower, upper)

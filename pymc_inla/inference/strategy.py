@@ -14,7 +14,7 @@ from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.reliability import InnerChange, inner_change
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
-from pymc_inla.linalg import build_system, choose_local
+from pymc_inla.linalg import Partition, build_system, choose_local
 
 STRATEGIES = ("auto", "quadrature", "laplace", "simplified_laplace", "gaussian")
 
@@ -59,11 +59,10 @@ def check_strategy(strategy: str) -> None:
         raise InvalidOptionError(f"strategy={strategy!r} is unknown; allowed are {', '.join(STRATEGIES)}.{hint}")
 
 
-def laplace_choice(functions: LGMFunctions, strategy: str, **options) -> Choice:
+def laplace_choice(functions: LGMFunctions, strategy: str, *, partition: Partition | None = None, **options) -> Choice:
     """The Laplace approximation, as asked for or as the one that everything starts from."""
-    system = build_system(
-        functions.Q_pattern, functions.A_pattern, functions.W_rows, functions.W_cols, functions.C, functions.e
-    )
+    f = functions
+    system = build_system(f.Q_pattern, f.A_pattern, f.W_rows, f.W_cols, f.C, f.e, partition=partition)
     if functions.gaussian:
         reason = "the likelihood is Gaussian: the Laplace approximation is exact given theta"
     else:
@@ -82,7 +81,12 @@ def laplace_choice(functions: LGMFunctions, strategy: str, **options) -> Choice:
 
 
 def choose_inner(
-    functions: LGMFunctions, strategy: str, start: np.ndarray, *, vb_correct: np.ndarray | None = None
+    functions: LGMFunctions,
+    strategy: str,
+    start: np.ndarray,
+    *,
+    partition: Partition | None = None,
+    vb_correct: np.ndarray | None = None,
 ) -> tuple[Choice, ThetaPosterior, ThetaMode]:
     """The inner approximation for this model, its evaluations so far, and theta*.
 
@@ -91,6 +95,8 @@ def choose_inner(
     strategy : str
         One of `STRATEGIES`.
     start : array (n_theta,)
+    partition : Partition, optional
+        The local latents, where they are known.
     vb_correct : int array, optional
 
     Raises
@@ -99,7 +105,7 @@ def choose_inner(
         If quadrature is asked for and the model has no local latents to integrate one block at a time.
     """
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
-    laplace = laplace_choice(functions, strategy, **options)
+    laplace = laplace_choice(functions, strategy, partition=partition, **options)
     lower, upper = functions.theta_lower, functions.theta_upper
     posterior = ThetaPosterior(laplace.inner, laplace.inner.bytes_per_point)
     mode = find_theta_mode(posterior, start, lower, upper)
@@ -107,7 +113,7 @@ def choose_inner(
         return laplace, posterior, mode
     if strategy == "auto" and vb_correct is not None:
         return replace(laplace, reason="vb_correct corrects the Laplace approximation"), posterior, mode
-    inner, obstacle = _local_quadrature(functions)
+    inner, obstacle = _local_quadrature(functions, partition)
     if inner is None:
         if strategy == "quadrature":
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
@@ -130,11 +136,12 @@ def choose_inner(
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
 
 
-def _local_quadrature(functions: LGMFunctions):
+def _local_quadrature(functions: LGMFunctions, partition: Partition | None):
     """(QuadratureInner with few nodes, "") or (None, why not)."""
     from pymc_inla.inference.quadrature import QuadratureInner
 
-    partition = choose_local(functions.Q_pattern, functions.A_pattern, functions.W_rows, functions.W_cols, functions.C)
+    f = functions
+    partition = partition or choose_local(f.Q_pattern, f.A_pattern, f.W_rows, f.W_cols, f.C)
     if partition.local_blocks.size == 0:
         return None, "no latents are conditionally independent given the rest."
     try:
@@ -191,10 +198,3 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
         center = current.center
         inner, current, searched, change = refined, ThetaPosterior(refined, refined.bytes_per_point), False, None
         current.center = center
-
-
-def one_predictor_each(functions: LGMFunctions) -> bool:
-    """Whether entry i of eta belongs to observation i and to no other."""
-    return functions.n_eta == functions.n_obs and bool(
-        np.array_equal(functions.observation, np.arange(functions.n_obs))
-    )

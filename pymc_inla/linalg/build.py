@@ -27,7 +27,15 @@ FEW = 100
 
 
 def build_system(
-    Q_pattern: Pattern, A_pattern: Pattern, W_rows: np.ndarray, W_cols: np.ndarray, C, e, *, solver: str = "auto"
+    Q_pattern: Pattern,
+    A_pattern: Pattern,
+    W_rows: np.ndarray,
+    W_cols: np.ndarray,
+    C,
+    e,
+    *,
+    solver: str = "auto",
+    partition: Partition | None = None,
 ) -> System:
     """Analyze the patterns of H = Q + A'WA once and return the solver for them.
 
@@ -42,6 +50,8 @@ def build_system(
         Hard constraints; redundant rows are removed.
     e : (k,)
     solver : {"auto", "dense", "plates", "elimination", "sparse"}
+    partition : Partition, optional
+        From `choose_local`, where it is known.
 
     Returns
     -------
@@ -63,7 +73,7 @@ def build_system(
         return DenseSystem(*patterns)
     if solver == "sparse":
         return _sparse(patterns)
-    partition = choose_local(Q_pattern, A_pattern, W_rows, W_cols, C)
+    partition = partition or choose_local(Q_pattern, A_pattern, W_rows, W_cols, C)
     if solver == "plates" and not scalars(partition, A_pattern, len(W_rows)):
         raise InvalidOptionError("solver='plates' needs scalar local latents and one predictor per observation.")
     if solver == "plates":

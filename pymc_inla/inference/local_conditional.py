@@ -1,0 +1,178 @@
+"""log p(y, x | theta) at one theta, as sums over blocks of local latents and over the linear predictors that see them.
+
+In coordinates w_g = u_g - P_g x_S, in which the local latents are independent of x_S a priori (see `local_blocks`),
+
+    log p(y, x | theta) = c + b_S'x_S - x_S'Q_SS x_S / 2 + sum of l_i without local latents + sum_g h_g(w_g),
+    h_g(w) = b_g'w - w'Q_gg w / 2 + sum_{i in g} l_i(z_i + a_i w),     z = offset + A_S x_S .
+"""
+
+import numpy as np
+
+from pymc_inla.inference.local_blocks import LocalBlocks
+from pymc_inla.inference.local_design import SplitDesign
+from pymc_inla.inference.local_part import LocalPart
+from pymc_inla.inference.newton import clamp
+from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
+from pymc_inla.linalg.cholesky import mirror_lower
+from pymc_inla.linalg.matvec import multiply, multiply_transposed
+
+INFORMATIVE = 1e4
+"""Curvature of one observation in eta above which the rounding of its log-likelihood counts: it is the relative error
+of the weights of the nodes, and H_S is the small difference of E[W] and Var[d]"""
+
+
+class Conditional:
+    """The prior and the design at one theta, split into local and shared parts."""
+
+    def __init__(self, functions: LGMFunctions, blocks: LocalBlocks, theta: np.ndarray):
+        self.functions, self.blocks, self.theta = functions, blocks, theta
+        self.prior: Prior = functions.prior(theta)
+        self.design: Design = functions.design(theta)
+        self.Q_gg, self.Q_SS = blocks.split_Q(self.prior.Q)
+        self.b_S, self.b_L = self.prior.b[blocks.shared], self.prior.b[blocks.local]
+        self.P = np.zeros((blocks.whole.n_m, blocks.b))
+        if blocks.coupled:
+            self._decouple(blocks)
+        whole, parts = blocks.split_design(self.design.A, self.P)
+        self.whole = ConditionalPart(self, blocks.whole, whole)
+        self.parts = (
+            (self.whole,)
+            if len(parts) == 1
+            else tuple(ConditionalPart(self, *both) for both in zip(blocks.parts, parts, strict=True))
+        )
+
+    def _decouple(self, B: LocalBlocks):
+        """P = -Q_gg^-1 Q_gS, and Q_SS, b_S in the coordinates (w, x_S)."""
+        R = np.zeros((B.whole.n_m, B.b))
+        R[B.Q_m, B.Q_LS_component] = self.prior.Q[B.Q_LS]
+        with np.errstate(all="ignore"):
+            # a block without prior precision gives NaN, which ends the evaluation as not finite
+            self.P = -self.solve_Q_gg(R)
+        change = np.zeros(self.Q_SS.shape)
+        B.whole.add_products(R.T, self.P.T, change)
+        mirror_lower(change)
+        self.Q_SS = self.Q_SS + change
+        pull = np.sum(self.P * self.b_L[B.whole.m_block], axis=1)
+        self.b_S = self.b_S + np.bincount(B.whole.m_shared, pull, B.n_S)
+
+    def solve_Q_gg(self, r) -> np.ndarray:
+        """Q_gg^-1 r for r on the pairs, (n_m, b)"""
+        block = self.blocks.whole.m_block
+        if r.shape[1] == 1:
+            return r / self.Q_gg[block, :, 0]
+        return np.linalg.solve(self.Q_gg[block], r[:, :, None])[:, :, 0]
+
+    def prior_mean(self, x_S) -> np.ndarray:
+        """P x_S = u - w, (G, b)"""
+        B = self.blocks
+        return B.sum_pairs(self.P * x_S[B.whole.m_shared][:, None]) if B.coupled else np.zeros((B.G, B.b))
+
+
+class ConditionalPart:
+    """The blocks of one part. Nodes are numbered k; u stands for the coordinates w."""
+
+    def __init__(self, conditional: Conditional, part: LocalPart, split: SplitDesign):
+        self.part, self.functions, self.theta = part, part.functions, conditional.theta
+        self.offset = conditional.design.offset[part.rows]
+        self.Q_gg, self.b_L = conditional.Q_gg[part.blocks], conditional.b_L[part.blocks]
+        self.a, self.A_S, self.A_pairs = split.a, split.A_S, split.A_pairs
+        self.sums = part.sums
+
+    def of_shared(self, x_S) -> np.ndarray:
+        """z, (n_eta,) or, for many x_S, (m, n_eta)"""
+        return self.offset + multiply(self.A_S, x_S)
+
+    def predictor(self, z, u) -> np.ndarray:
+        """eta = z + a'w, (n_eta,)"""
+        return self.predictors(z, u[None])[0]
+
+    def predictors(self, z, u) -> np.ndarray:
+        """The same at many nodes, (k, G, b) to (k, n_eta)"""
+        eta = np.empty((len(u), len(z)))
+        self.sums.spread_nodes(self.part.row_block, self.a, z, np.ascontiguousarray(u), eta)
+        return eta
+
+    def likelihood(self, eta) -> Likelihood:
+        """Log-likelihood at eta; overflow far from the mode becomes -inf, not a warning."""
+        with np.errstate(all="ignore"):
+            return self.functions.log_likelihood(eta, self.theta)
+
+    def likelihoods(self, etas) -> Likelihood:
+        """Log-likelihood at many linear predictors, with a leading axis of k."""
+        with np.errstate(all="ignore"):
+            return self.functions.log_likelihood_many(etas, self.theta)
+
+    def heights(self, u, values) -> np.ndarray:
+        """h at many nodes, (k, G), from the log-likelihoods (k, n_obs)"""
+        heights = np.einsum("kgc,kgc->kg", u, self.b_L - 0.5 * np.einsum("gcd,kgd->kgc", self.Q_gg, u))
+        self.sums.add_rows(self.part.obs_block, values, heights)
+        return heights
+
+    def h(self, u, value) -> np.ndarray:
+        """h at one node, (G,)"""
+        return self.heights(u[None], value[None])[0]
+
+    def rises(self, z, u, mode, etas, likelihood: Likelihood) -> np.ndarray:
+        """h at many nodes minus h at the mode (a `LocalMode`), (k, G)"""
+        f, at_mode = self.functions, mode.likelihood
+        if f.n_eta != f.n_obs or len(at_mode.W) > f.n_eta or at_mode.W.max(initial=0.0) < INFORMATIVE:
+            return self.heights(u, likelihood.value) - mode.h
+        eta = self.predictor(z, mode.u)
+        half_way = self.likelihoods(0.5 * (etas + eta))
+        difference = precise_difference(etas - eta, at_mode, half_way, likelihood, 1.0 + np.abs(eta))
+        prior = self.b_L - 0.5 * np.einsum("gcd,kgd->kgc", self.Q_gg, u + mode.u)
+        rises = np.einsum("kgc,kgc->kg", u - mode.u, prior)
+        self.sums.add_rows(self.part.obs_block, difference, rises)
+        return rises
+
+    def slopes(self, likelihood_gradients) -> np.ndarray:
+        """d_g on the pairs (g, s) at many nodes, (k, n_eta) to (k, n_m)"""
+        return multiply_transposed(self.A_pairs, likelihood_gradients)
+
+    def local_gradient(self, u, gradient) -> np.ndarray:
+        """dh/dw, (G, b)"""
+        total = self.b_L - np.einsum("gcd,gd->gc", self.Q_gg, u)
+        self.sums.add_local_gradient(self.part.row_block, self.a, gradient, total)
+        return total
+
+    def local_curvature(self, W) -> np.ndarray:
+        """Q_gg + a'Wa with W clamped to be nonnegative, (G, b, b)"""
+        f, H = self.functions, self.Q_gg.copy()
+        self.sums.add_curvature(self.part.W_block, f.W_rows, f.W_cols, clamp(W, f), self.a, H)
+        return H
+
+    def information(self, W, p, slopes) -> np.ndarray:
+        """A_S'WA_S - sum_g Var[d_g], (n_S, n_S), for slopes (K, n_m) at nodes with weights p (K, G + 1)"""
+        part = self.part
+        H = np.zeros((part.n_S, part.n_S))
+        part.add_information(self.A_S, W, H)
+        self.sums.subtract_covariances(part.m_ptr, part.m_shared, p, slopes, H)
+        mirror_lower(H)
+        return H
+
+    def weighted(self, block, weights, values) -> np.ndarray:
+        """sum_k weights_kg values_kr, g the block of r, for weights (k, G + 1)"""
+        out = np.zeros(values.shape[1])
+        self.sums.add_weighted(block, np.ascontiguousarray(weights), values, out)
+        return out
+
+    def outside(self, value) -> float:
+        """Sum of the log-likelihoods (n_obs,) without local latents"""
+        return float(np.sum(value[self.part.obs_block == self.part.G]))
+
+
+def precise_difference(step, start: Likelihood, middle: Likelihood, end: Likelihood, size) -> np.ndarray:
+    """l(eta + step) - l(eta) of observations with large counts, (k, n), from l there and half way.
+
+    Differences of values lose eps W (1 + abs(eta)), the rounding of their terms. Simpson's rule with end corrections,
+    step (7 l'_0 + 16 l'_1/2 + 7 l'_1) / 30 + step^2 (W_1 - W_0) / 60, has no such terms and the error step^7 l^(7) /
+    604800, where l^(7) is about W. It is taken for steps so short that this is less, where both agree up to rounding.
+    """
+    rounding = np.finfo(float).eps * size
+    with np.errstate(all="ignore"):
+        direct = end.value - start.value
+        slope = (7.0 * (start.gradient + end.gradient) + 16.0 * middle.gradient) / 30.0
+        smooth = step * (slope + step * (end.W - start.W) / 60.0)
+        better = np.abs(step) ** 7 < 604800 * rounding
+        better &= np.abs(smooth - direct) <= 50 * rounding * np.abs(start.W)
+    return np.where(better, smooth, direct)
