@@ -166,12 +166,13 @@ def fit_model(model, options: FitOptions) -> DataTree:
         timings["analysis"] = time.perf_counter() - clock
 
         progress("Compiling", 0.0)
-        functions = compile_model(lgm, compile_kwargs=compile_kwargs)
+        # handed over, not kept: a large model is put in another order, and need not be there twice
+        functions = [compile_model(lgm, compile_kwargs=compile_kwargs)]
         timings["compile"] = time.perf_counter() - clock - timings["analysis"]
 
         try:
             result = run_inference(
-                functions,
+                functions.pop(),
                 strategy=options.strategy,
                 integration=options.integration,
                 n_draws=chains * draws,
@@ -183,7 +184,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
                 vb_correct=corrected_elements(lgm, options.vb_correct),
             )
         except ConvergenceError as error:
-            reason = impossible_observations(lgm, functions)
+            reason = impossible_observations(lgm, compile_model(lgm, compile_kwargs=compile_kwargs))
             raise ConvergenceError(f"{reason} ({error})" if reason else str(error)) from error
 
         progress("Collecting the result", 0.0)

@@ -267,6 +267,8 @@ class LGMFunctions:
     """(n_theta,) names of the elements of theta for messages"""
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """(eta, theta) -> (n_obs,) P(Y_i <= y_i | eta, theta), where it is known in closed form: gives the PIT"""
+    likelihood_varies: bool = True
+    """Whether the log-likelihood depends on theta other than through eta"""
     only: Callable[..., Any] | None = None
     """index (int array or slice) -> the likelihood of some observations in that order: an object called like
     `log_likelihood`, with vjp, values, cdf and only. None where the likelihood is one piece, or an observation has

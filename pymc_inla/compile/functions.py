@@ -73,6 +73,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         theta_upper=theta_initial + THETA_RANGE,
         theta_names=tuple(element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)),
         cdf=likelihood.cdf if likelihood.has_cdf else None,
+        likelihood_varies=likelihood.varies,
         only=likelihood.only if likelihood.divisible else None,
     )
     check_identified(lgm, functions)

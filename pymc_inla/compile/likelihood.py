@@ -85,6 +85,11 @@ class StackedLikelihood:
         self.gaussian = all(t.gaussian for t in terms)
 
     @property
+    def varies(self) -> bool:
+        """Whether a term has parameters that may depend on theta"""
+        return not all(isinstance(t, ClosedForm) and t.parameters is None for t in self.terms)
+
+    @property
     def divisible(self) -> bool:
         """Whether `only` is available: one term, in closed form"""
         return len(self.terms) == 1 and isinstance(self.terms[0], ClosedForm)

@@ -20,15 +20,15 @@ import numpy as np
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Cavities, Moments
+from pymc_inla.inference.observation_order import observation_ranges
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import LGMFunctions
 
 MAX_LEVERAGE = 1 - 1e-9
 """Leverage v W beyond which nothing but the own observation determines eta_i."""
-MATCH_STEPS, TOLERANCE = 80, 1e-4
-MATCH_NODES, MATCH_NODES_LARGE, LARGE = 15, 9, 50_000
-"""Nodes up to LARGE linear predictors and beyond, where log p(y_i | y_-i) is off by up to 0.002"""
-SKEWNESS_TOLERANCE = 1e-3
+MATCH_STEPS = 80
+LARGE = 50_000
+"""Linear predictors above which matching is less precise: log p(y_i | y_-i) is off by 0.002 in one of a thousand"""
 OUTWEIGHED = 3.0
 """v_i / v from which on skewness is not matched: the posterior is that of the own observation, and the difference of
 two third moments, times the cube of this, would be mostly error."""
@@ -51,6 +51,20 @@ def widening(cavities: Cavities, variance: np.ndarray) -> np.ndarray:
     """v_i / v, (n_eta,); 1 where there is no cavity or no variance."""
     usable = np.isfinite(cavities.variance) & (variance > 0)
     return np.where(usable, cavities.variance, 1.0) / np.where(usable, variance, 1.0)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How precisely posteriors are matched."""
+
+    nodes: int
+    mean: float
+    """Change of a mean, in sd, at which the iteration ends"""
+    skewness: float
+    """and of a skewness"""
+
+
+FINE, COARSE = Precision(15, 1e-4, 1e-3), Precision(7, 1e-3, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -97,9 +111,8 @@ class Nodes:
 
 def tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
     """Multiply the cavities by the likelihood."""
-    slices = [slice(start, start + AT_ONCE) for start in range(0, len(nodes.mean), AT_ONCE)]
-    parts = list(map_in_order(lambda part: _tilt(nodes.only(part), _only(cavities, part)), slices))
-    return Tilted(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Tilted)))
+    slices = _slices(len(nodes.mean), AT_ONCE)
+    return _joined(map_in_order(lambda part: _tilt(nodes.only(part), _only(cavities, part)), slices))
 
 
 def _tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
@@ -133,19 +146,40 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
     for the likelihood under the present cavity is removed from the posterior. Where the iteration does not settle with
     a third moment, it is done without one, and where it does not settle then, the start stays.
     """
-    nodes = Nodes.around(functions, theta, posterior, MATCH_NODES if functions.n_eta <= LARGE else MATCH_NODES_LARGE)
-    parts = [slice(start, start + MATCHED_AT_ONCE) for start in range(0, functions.n_eta, MATCHED_AT_ONCE)]
-    found = list(map_in_order(lambda part: _match(nodes.only(part), _only(posterior, part), _only(start, part)), parts))
-    return Cavities(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Cavities)))
+    precision = FINE if functions.n_eta <= LARGE else COARSE
+
+    def match_range(work) -> Cavities:
+        at, some = work
+        known, first = _only(posterior, at), _only(start, at)
+        nodes = Nodes.around(some, theta, known, precision.nodes)
+        return _joined(
+            map_in_order(
+                lambda part: _match(nodes.only(part), _only(known, part), _only(first, part), precision),
+                _slices(len(nodes.mean), MATCHED_AT_ONCE),
+            )
+        )
+
+    return _joined(map_in_order(match_range, observation_ranges(functions, MATCHED_AT_ONCE)))
 
 
-def _match(nodes: Nodes, posterior: Moments, start: Cavities) -> Cavities:
-    found, settled = _iterate(nodes, posterior, start, skewed=True)
+def _slices(n: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
+def _joined(parts):
+    """Cavities or tilted moments of ranges of linear predictors, one behind the other"""
+    parts = list(parts)
+    return type(parts[0])(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(parts[0])))
+
+
+def _match(nodes: Nodes, posterior: Moments, start: Cavities, precision: Precision) -> Cavities:
+    found, settled = _iterate(nodes, posterior, start, precision, skewed=True)
     again = np.flatnonzero(~settled)
     if len(again) == 0:
         return found
-    without, settled = _iterate(nodes.only(again), _only(posterior, again), _only(start, again), skewed=False)
-    return _replace(found, again, _choose(settled, without, _only(start, again)))
+    at = nodes.only(again), _only(posterior, again), _only(start, again)
+    without, settled = _iterate(*at, precision, skewed=False)
+    return _replace(found, again, _choose(settled, without, at[2]))
 
 
 def _only(of, part):
@@ -164,13 +198,15 @@ def _choose(condition, first: Cavities, second: Cavities) -> Cavities:
     return Cavities(*(np.where(condition, getattr(first, f.name), getattr(second, f.name)) for f in fields(first)))
 
 
-def _iterate(nodes: Nodes, posterior: Moments, start: Cavities, *, skewed: bool) -> tuple[Cavities, np.ndarray]:
+def _iterate(
+    nodes: Nodes, posterior: Moments, start: Cavities, precision: Precision, *, skewed: bool
+) -> tuple[Cavities, np.ndarray]:
     """(cavities, where they no longer move). Only those that still move are updated."""
     found, moving = start, np.arange(len(posterior.mean))
     shared = widening(start, posterior.sd**2) < OUTWEIGHED
     for _ in range(MATCH_STEPS):
         at = nodes.only(moving), _only(posterior, moving), _only(found, moving), shared[moving] & skewed
-        moved, settled = _step(*at)
+        moved, settled = _step(*at, precision)
         found = _replace(found, moving, moved)
         moving = moving[~settled]
         if len(moving) == 0:
@@ -180,21 +216,23 @@ def _iterate(nodes: Nodes, posterior: Moments, start: Cavities, *, skewed: bool)
     return found, still
 
 
-def _step(nodes: Nodes, posterior: Moments, found: Cavities, skewed) -> tuple[Cavities, np.ndarray]:
+def _step(
+    nodes: Nodes, posterior: Moments, found: Cavities, skewed, precision: Precision
+) -> tuple[Cavities, np.ndarray]:
     """(cavities after a step, where it was small). Where it leaves no positive variance, a cavity stays what it was."""
     target, tilted = posterior.sd**2, tilt(nodes, found)
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision = 1 / target - 1 / tilted.variance + 1 / found.variance
+        narrowness = 1 / target - 1 / tilted.variance + 1 / found.variance
         shift = posterior.mean / target - tilted.mean / tilted.variance + found.mean / found.variance
-        usable = np.isfinite(precision) & (precision * target > 1 - MAX_LEVERAGE) & np.isfinite(shift)
-        mean = np.where(usable, shift / precision, found.mean)
-        variance = np.where(usable, 1 / precision, found.variance)
+        usable = np.isfinite(narrowness) & (narrowness * target > 1 - MAX_LEVERAGE) & np.isfinite(shift)
+        mean = np.where(usable, shift / narrowness, found.mean)
+        variance = np.where(usable, 1 / narrowness, found.variance)
         more = (posterior.skewness * posterior.sd**3 - tilted.third) * widening(found, target) ** 3
         more = np.where(skewed, more / found.variance**1.5, 0.0)
     # half of the step: the third moment of a cavity acts on all three of the posterior
     skewness = skew_normal.bounded(found.skewness + 0.5 * np.where(np.isfinite(more), more, 0.0))
-    settled = usable & (np.abs(mean - found.mean) <= TOLERANCE * posterior.sd)
-    settled &= np.abs(skewness - found.skewness) <= SKEWNESS_TOLERANCE
+    settled = usable & (np.abs(mean - found.mean) <= precision.mean * posterior.sd)
+    settled &= np.abs(skewness - found.skewness) <= precision.skewness
     # nothing to match: no other observation says anything, or nothing is uncertain
     settled |= ~np.isfinite(found.variance) | (target <= 0)
     return Cavities(mean, variance, skewness), settled

@@ -20,8 +20,9 @@ import numpy as np
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import LOWEST, Nodes, tilt
-from pymc_inla.inference.inner import Cavities
+from pymc_inla.inference.inner import Cavities, Moments
 from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.observation_order import observation_ranges
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, LGMFunctions
@@ -30,6 +31,8 @@ FAILURE_SHARE = 0.2
 """CPO of an observation counts as failed when more of E[1/p] than this comes from values of theta with a posterior mass
 of less than RARE together, or from one draw."""
 RARE = 0.01
+AT_ONCE = 32_768
+"""Observations that are worked on together"""
 FINE_SCALARS = 2000
 """Observations up to which leave-one-out densities are interpolated between the design points of theta."""
 
@@ -114,10 +117,19 @@ def criteria_by_quadrature(
         """What the predictors' distributions given theta say of every observation."""
         point = posterior.point(theta)
         eta, cavities = point.eta_moments(), point.cavities()
-        values = eta.mean + eta.sd * np.array([skew_normal.moved(node, eta.skewness) for node in z])
-        log_p = np.maximum(functions.log_likelihood_values(values, theta), LOWEST)
-        left_out = tilt(Nodes.around(functions, theta, eta, n_nodes), cavities).log_predictive
-        return eta.mean, log_p, left_out, predictive_cdf(functions, theta, cavities, n_nodes)
+
+        def of_range(work):
+            at, some = work
+            own = Moments(eta.mean[at], eta.sd[at], eta.skewness[at])
+            outside = Cavities(cavities.mean[at], cavities.variance[at], cavities.skewness[at])
+            values = own.mean + own.sd * np.array([skew_normal.moved(node, own.skewness) for node in z])
+            log_p = np.maximum(some.log_likelihood_values(values, theta), LOWEST)
+            left_out = tilt(Nodes.around(some, theta, own, n_nodes), outside).log_predictive
+            return log_p, left_out, predictive_cdf(some, theta, outside, n_nodes)
+
+        found = zip(*map_in_order(of_range, observation_ranges(functions, AT_ONCE)), strict=True)
+        log_p, left_out, below = (None if parts[0] is None else np.concatenate(parts, axis=-1) for parts in found)
+        return eta.mean, log_p, left_out, below
 
     evaluated = map_in_order(at, [integral.nodes[k].theta for k, _ in design])
     for (_, weight), (mean, log_p, left_out, below) in zip(design, evaluated, strict=True):
@@ -157,9 +169,8 @@ def predictive_cdf(functions: LGMFunctions, theta, cavities: Cavities, n_nodes: 
         return None
     z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
     sd = np.sqrt(np.where(np.isfinite(cavities.variance), cavities.variance, 0.0))
-    return sum(
-        weight * functions.cdf(cavities.mean + sd * node, theta) for node, weight in zip(z, w / w.sum(), strict=True)
-    )
+    below = map_in_order(lambda node: functions.cdf(cavities.mean + sd * node, theta), z)
+    return sum(weight * at_node for weight, at_node in zip(w / w.sum(), below, strict=True))
 
 
 def criteria_by_draws(

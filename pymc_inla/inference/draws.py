@@ -19,6 +19,7 @@ import numpy as np
 
 from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
 from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
@@ -93,12 +94,14 @@ def draw_joint(
     log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // x.shape[1])
     theta_out[row] = theta
 
-    def sample_at(point, mine: np.ndarray, x_rng: np.random.Generator) -> None:
+    def sample_at(point, mine: np.ndarray, center_seed: np.random.SeedSequence) -> None:
         """Draw x at a center into the rows of the draws that belong to it."""
         at_center = float(log_density(point.theta[None])[0])
-        for start in range(0, len(mine), at_once):
-            some = mine[start : start + at_once]
-            sample, target = point.sample(x_rng, len(some), densities=densities), row[some]
+
+        def sample_some(work) -> None:
+            some, some_seed = work
+            sample = point.sample(np.random.default_rng(some_seed), len(some), densities=densities)
+            target = row[some]
             x[target] = sample.x
             # Around a center theta moves and x does not: both densities change by that of theta.
             moved = log_density(theta[some]) - at_center if moves else 0.0
@@ -106,14 +109,21 @@ def draw_joint(
             log_p[target] = sample.log_joint + moved
             log_ratio[target] = log_p[target] - log_q[target]
 
-    generators = [np.random.default_rng(child) for child in x_seed.spawn(2 * D + 1)]
-    found = posterior.each(lambda k, point: sample_at(point, np.flatnonzero(owner == k), generators[k]), centers)
+        portions = [mine[start : start + at_once] for start in range(0, len(mine), at_once)]
+        if portions:
+            first, *others = zip(portions, center_seed.spawn(len(portions)), strict=True)
+            sample_some(first)  # which prepares what all draws at a center share
+            for _ in map_in_order(sample_some, others):
+                pass
+
+    seeds = x_seed.spawn(2 * D + 1)
+    found = posterior.each(lambda k, point: sample_at(point, np.flatnonzero(owner == k), seeds[k]), centers)
     usable = np.append([np.isfinite(e.log_posterior) for e in found], True)
     # Draws of a center without an inner approximation go to the nearest one that has it.
     centers, lost = np.vstack([centers, integral.mode.theta_star])[usable], np.flatnonzero(~usable[owner])
     nearest = _nearest(theta[lost], centers, integral)
     for k in np.unique(nearest):
-        sample_at(posterior.point(centers[k]), lost[nearest == k], generators[D + k])
+        sample_at(posterior.point(centers[k]), lost[nearest == k], seeds[D + k])
     if not densities:
         return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))

@@ -47,6 +47,11 @@ class Sample:
     """(m,) log p(y, x | theta) + log p(theta), of the same variables as log_q"""
 
 
+def spacing(n: int, most: int | None) -> int:
+    """Every how many of n are taken where at most so many are wanted (None: all)."""
+    return 1 if most is None else max(1, -(-n // most))
+
+
 class InnerPoint(Protocol):
     """The latent field integrated out at one theta."""
 
@@ -66,8 +71,9 @@ class InnerPoint(Protocol):
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y)."""
 
-    def eta_moments(self) -> EtaMoments:
-        """Moments of p~(eta_r | theta, y) for expectations of the log-likelihood."""
+    def eta_moments(self, most: int | None = None) -> EtaMoments:
+        """Moments of p~(eta_r | theta, y) for expectations of the log-likelihood, of all r, or of at most so many,
+        evenly spaced."""
 
     def predictor_marginals(self) -> EtaMoments:
         """Moments of p~(eta_r | theta, y) as a distribution."""
@@ -85,6 +91,8 @@ class InnerApproximation(Protocol):
 
     bytes_per_point: float
     """Memory that one point holds, about"""
+    in_parts: bool
+    """Whether one evaluation uses all cores by itself"""
 
     def evaluate(self, theta: np.ndarray, start=None, *, gradient: bool = True) -> InnerPoint:
         """Integrate x out at theta. `start` is anything with `x_star` from which the search for the mode may begin."""

@@ -42,8 +42,9 @@ FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
 MOST_EXCHANGED = 5
 """Hyperparameters of which every two are exchanged: two evaluations each"""
-TROUGH = 70.0
-"""Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian."""
+TROUGH, TROUGH_LARGE = 70.0, 15.0
+"""Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian, and 5.5 in models of so many
+observations that one evaluation takes a second"""
 
 
 def check_integration(method: str, d: int) -> None:
@@ -77,6 +78,7 @@ def integrate_theta(
     method: str = "auto",
     max_points: int = 400,
     lines: bool = True,
+    trough: float = TROUGH,
     names: tuple[str, ...] | None = None,
 ) -> ThetaIntegral:
     """Integrate over theta around a mode found before.
@@ -93,6 +95,8 @@ def integrate_theta(
         Bound on the number of design points of a lattice or of importance sampling.
     lines : bool
         Whether three hyperparameters may be integrated line by line, with about 2000 evaluations.
+    trough : float
+        Log units below the mode beyond which no other mode is looked for.
     names : tuple of str, optional
         Of the elements of theta, for messages.
 
@@ -109,7 +113,7 @@ def integrate_theta(
         return _single(posterior, mode, "eb")
     if method == "ccd":
         return integrate_ccd(posterior, mode, lower, upper)
-    modes = find_other_modes(posterior, mode, lower, upper)
+    modes = find_other_modes(posterior, mode, lower, upper, trough)
     may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
     if method == "auto":
         method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
@@ -196,7 +200,9 @@ def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
                 )
 
 
-def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[ThetaMode]:
+def find_other_modes(
+    posterior: ThetaPosterior, mode: ThetaMode, lower, upper, trough: float = TROUGH
+) -> list[ThetaMode]:
     """Look for further modes: along the axes, where the density rises again away from the mode, and where two
     hyperparameters have changed places; search from there.
 
@@ -210,9 +216,9 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     """
     d = len(mode.theta_star)
     modes = [mode]
-    rays = [_rise(mode, sign * axis, lower, upper) for axis in np.eye(d) for sign in (1.0, -1.0)]
+    rays = [_rise(mode, sign * axis, lower, upper, trough) for axis in np.eye(d) for sign in (1.0, -1.0)]
     starts = in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
-    for start in starts + _exchanged(posterior, mode, lower, upper):
+    for start in starts + _exchanged(posterior, mode, lower, upper, trough):
         if start is None:
             continue
         center = posterior.center
@@ -225,7 +231,7 @@ def find_other_modes(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     return sorted(modes, key=lambda m: -m.log_posterior)
 
 
-def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list[np.ndarray]:
+def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper, trough: float) -> list[np.ndarray]:
     """The mode with two hyperparameters exchanged, where a trough lies between."""
     d, found = len(mode.theta_star), []
     for i, j in combinations(range(d if d <= MOST_EXCHANGED else 0), 2):
@@ -234,7 +240,7 @@ def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list
         if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < FIRST_LOOK:
             continue
         there = posterior(other, keep=False).log_posterior
-        if not np.isfinite(there) or there < mode.log_posterior - TROUGH:
+        if not np.isfinite(there) or there < mode.log_posterior - trough:
             continue
         between = posterior(0.5 * (mode.theta_star + other), keep=False).log_posterior
         if between < min(there, mode.log_posterior) - 0.5:
@@ -242,7 +248,9 @@ def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> list
     return found
 
 
-def _rise(mode: ThetaMode, direction: np.ndarray, lower, upper) -> Generator[np.ndarray, Evaluation, np.ndarray | None]:
+def _rise(
+    mode: ThetaMode, direction: np.ndarray, lower, upper, trough: float
+) -> Generator[np.ndarray, Evaluation, np.ndarray | None]:
     """A point on a ray from which to search another mode: where the density rises, or where it must have risen before.
 
     The distances double, so that the slope of another mode towards this one, about half of the way, is met.
@@ -264,7 +272,7 @@ def _rise(mode: ThetaMode, direction: np.ndarray, lower, upper) -> Generator[np.
         k = int(np.argmax(between(inside)))
         if near > 0 and between(inside[k]) > value:
             return mode.to_theta(inside[k] * direction)
-        if here.log_posterior < mode.log_posterior - TROUGH:
+        if here.log_posterior < mode.log_posterior - trough:
             return None
         near, value, slope, far = far, here.log_posterior, outwards, 2.0 * far
 

@@ -16,7 +16,7 @@ import numpy as np
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import remove_own, widening
 from pymc_inla.inference.conditional import is_affordable, laplace_moments
-from pymc_inla.inference.inner import Cavities, Moments, Sample
+from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
 from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.inference.variational import check_indices, variational_mean_shift
 from pymc_inla.lgm import LGMFunctions
@@ -129,12 +129,13 @@ class LaplacePoint:
         covariance *= covariance * covariance
         return self.approximation.system.multiply_At(covariance, self.third_derivative(np.ones(f.n_eta)))
 
-    def eta_moments(self) -> Moments:
-        """Moments of p~(eta_r | theta, y), each (n_eta,)."""
+    def eta_moments(self, most: int | None = None) -> Moments:
+        """Moments of p~(eta_r | theta, y) of all r, or of at most so many, evenly spaced."""
         f, system = self.approximation.functions, self.approximation.system
-        variance = self.selected_inverse.W[: f.n_eta]
+        every = spacing(f.n_eta, most)
+        variance = self.selected_inverse.W[: f.n_eta : every]
         mean = self.mode.eta + system.multiply_A(self.mode.design.A, self.mean_shift)
-        return Moments(mean, np.sqrt(np.maximum(variance, 0.0)), np.zeros(f.n_eta))
+        return Moments(mean[::every], np.sqrt(np.maximum(variance, 0.0)), np.zeros(len(variance)))
 
     def predictor_marginals(self) -> Moments:
         """The same with their skewness, which `eta_moments` leaves out: E[log p] has an error of the same order from
@@ -221,6 +222,7 @@ class LaplaceInner:
     strategy: str = "laplace"
     vb_correct: object = None
     skewness_budget: int = 1_000_000
+    in_parts = False
 
     @property
     def bytes_per_point(self) -> float:
@@ -258,18 +260,18 @@ class LaplaceInner:
             return np.zeros(0)
         S = point.selected_inverse
         x, A = mode.x, mode.design.A
-        zero_obs = np.zeros(f.n_obs)
+        zero_obs, theta_bar = np.zeros(f.n_obs), 0.0
         # -1/2 log det at fixed x: cotangents -S/2 on Q, -(A S A')/2 on W, -(W A S) on A
         W_bar = -0.5 * _double_off_diagonal(S.W, f)
         if f.gaussian:
             # no third derivatives: H does not depend on x
             v, Av, third = np.zeros(f.n_x), np.zeros(f.n_eta), np.zeros(f.n_eta)
-            _, theta_bar = f.log_likelihood_vjp(mode.eta, theta, np.ones(f.n_obs), Av, W_bar)
         else:
             # implicit part: x* moves by S d(grad), weighted by the derivative of -1/2 log det in x
             third, _ = f.log_likelihood_vjp(mode.eta, theta, zero_obs, np.zeros(f.n_eta), W_bar)
             v = mode.factor.solve(system.multiply_At(A, third))
             Av = system.multiply_A(A, v)
+        if f.likelihood_varies:
             _, theta_bar = f.log_likelihood_vjp(mode.eta, theta, np.ones(f.n_obs), Av, W_bar)
         Qp, Ap = f.Q_pattern, f.A_pattern
         Q_bar = -0.5 * S.Q - 0.5 * x[Qp.rows] * x[Qp.indices] - v[Qp.rows] * x[Qp.indices]

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import linalg
 
 from pymc_inla.inference.local_design import LocalDesign, SplitDesign
-from pymc_inla.inference.local_part import LocalPart, divide
+from pymc_inla.inference.local_part import LocalPart, divide, number_distinct
 from pymc_inla.inference.observation_order import one_predictor_each
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
@@ -55,6 +55,8 @@ class LocalBlocks:
             raise ValueError(f"{self.n_S} shared latents: at most {MAX_SHARED} are supported by quadrature")
         if f.C.shape[0] and abs(f.C[:, self.local.ravel()]).sum() > 0:
             raise ValueError("a linear constraint ties local latents together, so their integral does not factorize")
+        self.place = _place(self.local.ravel())
+        """of the local latents in x, block by block"""
         block, component = np.full(f.n_x, G), np.zeros(f.n_x, dtype=np.int64)
         block[self.local] = np.arange(G)[:, None]
         component[self.local] = np.arange(b)
@@ -106,7 +108,7 @@ class LocalBlocks:
         g, s = row_block[f.A_pattern.rows[shared]], position[f.A_pattern.indices[shared]]
         blocked = g < self.G
         keys = np.concatenate([g[blocked] * n_S + s[blocked], self.Q_LS_block * n_S + self.Q_LS_shared])
-        unique, inverse = np.unique(keys, return_inverse=True)
+        unique, inverse = number_distinct(keys, self.G * n_S)
         self.Q_m = inverse[blocked.sum() :].copy()
         m_block, m_shared = (unique // n_S, unique % n_S) if n_S else (unique, unique)
         counts = np.bincount(m_block, minlength=self.G)
@@ -170,3 +172,10 @@ class LocalBlocks:
     def expand(self, r) -> np.ndarray:
         """Z r"""
         return self.Z @ r if self.constrained else r
+
+
+def _place(indices: np.ndarray) -> np.ndarray | slice:
+    """Indices as a slice where they are consecutive, which is faster"""
+    if np.all(np.diff(indices) == 1):
+        return slice(int(indices[0]), int(indices[-1]) + 1)
+    return indices

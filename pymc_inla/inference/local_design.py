@@ -61,8 +61,11 @@ class LocalDesign:
         self.fill_r = np.repeat(inside, count)
         offset = np.arange(len(self.fill_r)) - np.repeat(np.cumsum(count) - count, count)
         self.fill_m = coupled[np.repeat(first[g], count) + offset]
-        keys = [rows[~is_local] * n_S + position[cols[~is_local]], self.fill_r * n_S + whole.m_shared[self.fill_m]]
-        unique, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+        keys = rows[~is_local] * n_S + position[cols[~is_local]]
+        unique, inverse = keys, np.arange(len(keys))  # in the order of A: ascending
+        if len(self.fill_r):
+            keys = np.concatenate([keys, self.fill_r * n_S + whole.m_shared[self.fill_m]])
+            unique, inverse = np.unique(keys, return_inverse=True)
         self.n_e = len(unique)
         self.A_e, self.fill_e = inverse[: len(self.A_shared)], inverse[len(self.A_shared) :]
         self.e_row, self.e_col = (unique // n_S, unique % n_S) if n_S else (unique, unique)

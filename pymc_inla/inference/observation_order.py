@@ -76,29 +76,35 @@ def block_order(functions: LGMFunctions, partition: Partition) -> np.ndarray:
 
 def select_observations(functions: LGMFunctions, index: np.ndarray | slice) -> LGMFunctions:
     """The model of some observations, in the order of `index`; where `functions.only` is known."""
-    some, A = functions.only(index), functions.A_pattern
+    some, A, n_eta = functions.only(index), functions.A_pattern, functions.n_eta
     pattern, entries = _rows(A, index)
     n = pattern.shape[0]
-    fixed = functions.design(functions.theta_initial) if functions.design_vjp is None else None
-    if fixed is not None:
-        fixed = Design(fixed.A[entries], fixed.offset[index])
 
-    def design(theta):
-        if fixed is not None:
-            return fixed
-        whole = functions.design(theta)
+    # the functions keep hold of nothing of the whole model that they do not need
+    def of_whole(whole: Design) -> Design:
         return Design(whole.A[entries], whole.offset[index])
 
-    def design_vjp(theta, A_bar, offset_bar):
-        A_whole, offset_whole = np.zeros(A.nnz), np.zeros(functions.n_eta)
-        A_whole[entries], offset_whole[index] = A_bar, offset_bar
-        return functions.design_vjp(theta, A_whole, offset_whole)
+    if functions.design_vjp is None:
+        fixed, design_vjp = of_whole(functions.design(functions.theta_initial)), None
+
+        def design(theta):
+            return fixed
+    else:
+        whole_design, whole_vjp = functions.design, functions.design_vjp
+
+        def design(theta):
+            return of_whole(whole_design(theta))
+
+        def design_vjp(theta, A_bar, offset_bar):
+            A_whole, offset_whole = np.zeros(A.nnz), np.zeros(n_eta)
+            A_whole[entries], offset_whole[index] = A_bar, offset_bar
+            return whole_vjp(theta, A_whole, offset_whole)
 
     return replace(
         functions,
         A_pattern=pattern,
         design=design,
-        design_vjp=None if functions.design_vjp is None else design_vjp,
+        design_vjp=design_vjp,
         n_obs=n,
         observation=np.arange(n),
         W_rows=np.arange(n),
@@ -109,6 +115,15 @@ def select_observations(functions: LGMFunctions, index: np.ndarray | slice) -> L
         cdf=None if functions.cdf is None else some.cdf,
         only=some.only,
     )
+
+
+def observation_ranges(functions: LGMFunctions, size: int) -> list[tuple[slice, LGMFunctions]]:
+    """Ranges of at most `size` observations, each with its model; one range where the likelihood is one piece."""
+    n = functions.n_eta
+    if functions.only is None or n <= size:
+        return [(slice(0, n), functions)]
+    ranges = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    return [(at, select_observations(functions, at)) for at in ranges]
 
 
 def _rows(A: Pattern, index: np.ndarray | slice) -> tuple[Pattern, np.ndarray | slice]:

@@ -14,7 +14,7 @@ from scipy import linalg
 
 from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.gauss_hermite import gauss_hermite
-from pymc_inla.inference.inner import Cavities, Moments, Sample
+from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
@@ -89,9 +89,14 @@ class QuadraturePoint:
 
         return predictor_moments(self)
 
-    def eta_moments(self) -> Moments:
-        """Moments of p~(eta_r | theta, y), each (n_eta,)."""
-        return self._eta_moments
+    def eta_moments(self, most: int | None = None) -> Moments:
+        """Moments of p~(eta_r | theta, y) of all r, or of at most so many, evenly spaced."""
+        every = spacing(self.approximation.functions.n_eta, most)
+        if every == 1:
+            return self._eta_moments
+        from pymc_inla.inference.quadrature_moments import predictor_moments
+
+        return predictor_moments(self, every)
 
     predictor_marginals = eta_moments
 
@@ -150,6 +155,11 @@ class QuadratureInner:
         nodes = self.k**B.b * (B.G * (B.b + 3) + 3 * B.whole.n_m)
         likelihood = f.n_obs + 9 * f.n_eta + 3 * len(f.W_rows) + (0 if B.design is None else 4 * f.A_pattern.nnz)
         return 8.0 * (nodes + likelihood + 5 * B.n_S**2 + 4 * f.n_x)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether one evaluation uses all cores by itself"""
+        return len(self.blocks.parts) > 1
 
     @property
     def max_k(self) -> int:

@@ -135,9 +135,11 @@ class PartAdjoint:
         v_d = np.zeros(p.shape)
         self.conditional.sums.add_rows(part.m_block, v[part.m_shared] * self.deviation, v_d)
         rho = p * (1.0 + v_d)
-        first, second = self.first, self._pull(rho, None, curvature=False, outside=1.0, v=v)
-        self.total = _Pulled(first.eta + second.eta, first.eta_u + second.eta_u, first.theta + second.theta)
-        self.rho = rho + self.rho_F
+        self.rho, self.total = rho + self.rho_F, self.first
+        # theta enters by the prior alone where neither the design nor the likelihood depends on it
+        if self.design_moves or self.functions.likelihood_varies:
+            first, second = self.first, self._pull(rho, None, curvature=False, outside=1.0, v=v)
+            self.total = _Pulled(first.eta + second.eta, first.eta_u + second.eta_u, first.theta + second.theta)
 
 
 class Adjoint:

@@ -119,8 +119,10 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
             log_q[part], log_joint[part] = log_q_S[part] + log_conditional, joint + point.log_prior_theta
         else:
             u = local.shifted(rng, x_S[part])
-        x[np.ix_(part, blocks.shared)] = x_S[part]
-        x[np.ix_(part, blocks.local.reshape(-1))] = (u + local.prior_mean(x_S[part])).reshape(len(part), -1)
+        rows = x[part[0] : part[-1] + 1]
+        rows[:, blocks.shared] = x_S[part]
+        u += local.prior_mean(x_S[part])
+        rows[:, blocks.place] = u.reshape(len(part), -1)
     return Sample(x, log_q, log_joint)
 
 
@@ -270,16 +272,26 @@ class ConditionalDraws:
     def shifted(self, rng, x_S) -> np.ndarray:
         """Draws from the posteriors at x_S*, shifted with the conditional mean: quadratic transform of a normal with
         the conditional sd and skewness."""
-        normal = rng.standard_normal((len(x_S), *self.mean.shape))
-        step = np.einsum("gcd,mgd->mgc", self.root, normal) / self.sd
-        return self.moved_mean(x_S) + self.sd * skew_normal.moved(step, self.skewness)
+        step = rng.standard_normal((len(x_S), *self.mean.shape))
+        if self.blocks.b > 1:
+            step = np.einsum("gcd,mgd->mgc", self.root, step) / self.sd
+        # the transform of `skew_normal.moved`, in place
+        c = np.clip(self.skewness, -skew_normal.MAX_SKEWNESS, skew_normal.MAX_SKEWNESS) / 6.0
+        linear = self.sd / np.sqrt(1.0 + 2.0 * c * c)
+        quadratic = c * linear
+        u = quadratic * step
+        u += linear
+        u *= step
+        u -= quadratic
+        u += self.moved_mean(x_S)
+        return u
 
 
 def _central_moments(part: PartIntegral) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means (G, b), covariances (G, b, b) and third central moments (G, b) of the local latents of a part"""
     p, mean = part.p[:, :-1], part.mean
     u = part.u - mean
-    return mean, np.einsum("kg,kgc,kgd->gcd", p, u, u), np.einsum("kg,kgc->gc", p, u**3)
+    return mean, np.einsum("kg,kgc,kgd->gcd", p, u, u), np.einsum("kg,kgc->gc", p, u * u * u)
 
 
 def _invert(of: Line, log_density, uniform) -> np.ndarray:

@@ -52,33 +52,39 @@ def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tu
     return local.mean, variance, third
 
 
-def predictor_moments(point) -> Moments:
-    """Moments of p~(eta_r | theta, y), each (n_eta,): eta = offset + A_S x_S + a'u."""
-    mean_S = point.integral.x_S + point.adjoint.v
-    of_parts = map_in_order(
-        lambda part: _predictor_moments(part, mean_S, point.S, point.adjoint.v), point.adjoint.parts
-    )
+def predictor_moments(point, every: int = 1) -> Moments:
+    """Moments of p~(eta_r | theta, y) for r = 0, every, 2 every, ...: eta = offset + A_S x_S + a'u."""
+    v = point.adjoint.v
+    mean_S = point.integral.x_S + v
+
+    def of_part(adjoint: PartAdjoint):
+        rows = adjoint.part.rows
+        picked = None if every == 1 else slice(-rows.start % every, rows.stop - rows.start, every)
+        return _predictor_moments(adjoint, mean_S, point.S, v, picked)
+
+    of_parts = map_in_order(of_part, point.adjoint.parts)
     return Moments(*(np.concatenate(arrays) for arrays in zip(*of_parts, strict=True)))
 
 
-def _predictor_moments(adjoint: PartAdjoint, mean_S, S, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, sd and skewness of the linear predictors of a part, each (n_eta,)."""
+def _predictor_moments(adjoint: PartAdjoint, mean_S, S, v, rows: slice | None):
+    """Mean, sd and skewness of linear predictors of a part (None: of all), each (n,)."""
     local, part, c = _LocalCumulants(adjoint, v), adjoint.part, adjoint.conditional
-    n = c.functions.n_eta
-    inside = np.minimum(part.row_block, part.G - 1)
-    a = np.where((part.row_block < part.G)[:, None], c.a, 0.0)
-    mean = c.of_shared(mean_S) + np.einsum("rc,rc->r", a, local.mean[inside])
+    of_row = part.row_block, c.a, c.offset, c.A_S, c.A_pairs, adjoint.W_bar[: c.functions.n_eta]
+    block, a, offset, A_S, A_pairs, W_bar = of_row if rows is None else (array[rows] for array in of_row)
+    inside = np.minimum(block, part.G - 1)
+    a = np.where((block < part.G)[:, None], a, 0.0)
+    mean = offset + multiply(A_S, mean_S) + np.einsum("rc,rc->r", a, local.mean[inside])
     # a row moves with x_S directly, by A_r, and through the conditional means of its local latents, by a_r'B_g
-    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) - 2.0 * adjoint.W_bar[:n]
+    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) - 2.0 * W_bar
     for e in range(part.b):
         moved = part.multiply(S, local.B[:, e])
-        variance += 2.0 * a[:, e] * multiply(c.A_pairs, moved)
+        variance += 2.0 * a[:, e] * multiply(A_pairs, moved)
         for d in range(part.b):
             variance += a[:, e] * a[:, d] * local.of_blocks(local.B[:, d] * moved)[inside]
-    third = np.zeros(n)
+    third = np.zeros(len(mean))
     if part.b == 1:
         a, spread = a[:, 0], part.multiply(S, local.T(0))
-        along = multiply(c.A_pairs, spread) + a * local.of_blocks(local.B[:, 0] * spread)[inside]
+        along = multiply(A_pairs, spread) + a * local.of_blocks(local.B[:, 0] * spread)[inside]
         third = a**2 * (a * local.third(0)[inside] + 3.0 * along)
     sd = np.sqrt(np.maximum(variance, 0.0))
     return mean, sd, skew_normal.standardized(third, sd)
@@ -104,7 +110,8 @@ class _LocalCumulants:
 
     def third(self, c) -> np.ndarray:
         """E[(u - E u)^3], (G,)"""
-        return np.einsum("kg,kg->g", self.p, self.u[:, :, c] ** 3)
+        u = self.u[:, :, c]
+        return np.einsum("kg,kg->g", self.p, u * u * u)
 
     def T(self, c) -> np.ndarray:
         """dVar[u]/dx_S, (n_m,)"""

@@ -13,13 +13,20 @@ from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import Draws, draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.integral import ThetaIntegral
-from pymc_inla.inference.integration import POINTS_OF_THREE, check_integration, integrate_theta
+from pymc_inla.inference.integration import (
+    POINTS_OF_THREE,
+    TROUGH,
+    TROUGH_LARGE,
+    check_integration,
+    integrate_theta,
+)
 from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
 from pymc_inla.inference.observation_order import Arrangement, arrange, one_predictor_each
 from pymc_inla.inference.parallel import map_in_order, suit_cores
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
 from pymc_inla.inference.strategy import (
+    LARGE,
     Choice,
     check_strategy,
     choose_inner,
@@ -27,7 +34,7 @@ from pymc_inla.inference.strategy import (
 )
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
-from pymc_inla.linalg.heap import keep_temporaries
+from pymc_inla.linalg.heap import keep_temporaries, release_temporaries
 from pymc_inla.status import Status
 
 SIZE_OF_LINES = 5000
@@ -101,16 +108,25 @@ def run_inference(
             functions, strategy, start, partition=arranged.partition, vb_correct=vb_correct
         )
     else:
-        posterior = ThetaPosterior(choice.inner, choice.inner.bytes_per_point)
+        posterior = ThetaPosterior.of(choice.inner)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
     posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
 
     clock.stage("integration", 0.2)
+    release_temporaries()
     size = functions.n_x + functions.n_eta
     budget, names = design_budget(functions.n_theta, size), functions.theta_names
     integral = integrate_theta(
-        posterior, mode, lower, upper, method=integration, max_points=budget, lines=size <= SIZE_OF_LINES, names=names
+        posterior,
+        mode,
+        lower,
+        upper,
+        method=integration,
+        max_points=budget,
+        lines=size <= SIZE_OF_LINES,
+        trough=TROUGH if size <= LARGE else TROUGH_LARGE,
+        names=names,
     )
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
 
@@ -120,10 +136,12 @@ def run_inference(
     predictor_summary = arranged.marginals_of_data(predictor_marginals(posterior, integral)) if predictors else None
 
     clock.stage("draws", 0.7)
+    release_temporaries()
     seed = random_seed if isinstance(random_seed, np.random.SeedSequence) else np.random.SeedSequence(random_seed)
     draws = draw_joint(posterior, integral, n_draws, seed, size=size)
 
     clock.stage("criteria", 0.9)
+    release_temporaries()
     computed = arranged.criteria_of_data(_criteria(functions, posterior, integral, draws)) if criteria else None
 
     clock.stage("reliability", 0.95)

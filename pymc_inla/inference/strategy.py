@@ -107,7 +107,7 @@ def choose_inner(
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
     laplace = laplace_choice(functions, strategy, partition=partition, **options)
     lower, upper = functions.theta_lower, functions.theta_upper
-    posterior = ThetaPosterior(laplace.inner, laplace.inner.bytes_per_point)
+    posterior = ThetaPosterior.of(laplace.inner)
     mode = find_theta_mode(posterior, start, lower, upper)
     if strategy not in ("auto", "quadrature") or (strategy == "auto" and functions.gaussian):
         return laplace, posterior, mode
@@ -119,7 +119,7 @@ def choose_inner(
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
         reason = f"quadrature does not fit this model: {obstacle}"
         return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
-    quadrature = ThetaPosterior(inner, inner.bytes_per_point)
+    quadrature = ThetaPosterior.of(inner)
     quadrature.center = posterior.center
     if strategy == "auto":
         how = f"quadrature with {inner.k} nodes"
@@ -196,5 +196,5 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
             searched = True
             continue
         center = current.center
-        inner, current, searched, change = refined, ThetaPosterior(refined, refined.bytes_per_point), False, None
+        inner, current, searched, change = refined, ThetaPosterior.of(refined), False, None
         current.center = center

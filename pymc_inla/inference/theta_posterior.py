@@ -81,11 +81,14 @@ class ThetaPosterior:
         Has ``evaluate(theta, start, gradient=...)``.
     bytes_per_point : float
         Estimated size of one inner point, which decides how many are kept, and whether several are evaluated at once.
+    in_parts : bool
+        Whether one evaluation uses all cores by itself: then there is one at a time, which takes less memory.
     """
 
-    def __init__(self, inner, bytes_per_point: float = 0.0):
+    def __init__(self, inner, bytes_per_point: float = 0.0, in_parts: bool = False):
         self.inner = inner
         self.bytes_per_point = bytes_per_point
+        self._map = map if in_parts else map_in_order
         self._memory: dict[bytes, Evaluation] = {}
         self._finite: list[bytes] = []  # keys of the finite ones
         self._places = np.empty((0, 0))  # their theta, with room for more
@@ -93,7 +96,7 @@ class ThetaPosterior:
         self._moments: dict[bytes, Any] = {}
         self._predictors: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         self._lock = Lock()
-        self.at_once = AT_ONCE if bytes_per_point > LARGE_POINT else 1
+        self.at_once = AT_ONCE if bytes_per_point > LARGE_POINT and not in_parts else 1
         self.n_evaluations = 0
         self.n_passes = 0
         self.n_newton = 0
@@ -103,6 +106,11 @@ class ThetaPosterior:
         self.collect_moments = False
         """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
         self.rough: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @classmethod
+    def of(cls, inner) -> ThetaPosterior:
+        """With what the approximation says of itself."""
+        return cls(inner, inner.bytes_per_point, inner.in_parts)
 
     def __call__(self, theta, *, gradient: bool = False, keep: bool = True) -> Evaluation:
         """Evaluate at one theta.
@@ -147,7 +155,7 @@ class ThetaPosterior:
             point, tried = self._evaluate(theta, start, gradient)
             evaluation = self._evaluation(point)
             collect = self.collect_moments and np.isfinite(evaluation.log_posterior)
-            return point, tried, evaluation, (point.moments(), _sampled(point.eta_moments())) if collect else None
+            return point, tried, evaluation, (point.moments(), _sampled(point)) if collect else None
 
         for key, found in zip(wanted, map_in_order(evaluate, wanted.values()), strict=True):
             point, tried, evaluation, moments = found
@@ -203,8 +211,8 @@ class ThetaPosterior:
         self.strict = self(theta_star).status is Status.CONVERGED
 
     def each(self, function: Callable[[int, Any], Any], thetas: Iterable) -> list[Evaluation]:
-        """Call function(k, point) at several theta, side by side, where there is an inner approximation; the points are
-        not kept."""
+        """Call function(k, point) at several theta where there is an inner approximation, side by side unless one
+        evaluation uses all cores; the points are not kept."""
         thetas = [np.ascontiguousarray(theta, dtype=float) for theta in thetas]
         starts = [self._warm_start(theta, self._memory.get(theta.tobytes())) for theta in thetas]
 
@@ -218,7 +226,7 @@ class ThetaPosterior:
             return evaluation, tried
 
         found = []
-        for evaluation, tried in map_in_order(at, range(len(thetas))):
+        for evaluation, tried in self._map(at, range(len(thetas))):
             key = evaluation.theta.tobytes()
             if key not in self._memory:
                 self._remember(key, evaluation)
@@ -260,7 +268,7 @@ class ThetaPosterior:
         """(mean, sd) of SAMPLED_PREDICTORS linear predictors, evenly spaced, at theta."""
         key = np.ascontiguousarray(theta, dtype=float).tobytes()
         if key not in self._predictors:
-            self._predictors[key] = _sampled(self.point(theta).eta_moments())
+            self._predictors[key] = _sampled(self.point(theta))
         return self._predictors[key]
 
     def point(self, theta: np.ndarray):
@@ -290,10 +298,10 @@ class ThetaPosterior:
             self.n_newton += sum(int(point.n_newton) for point in points)
 
 
-def _sampled(eta) -> tuple[np.ndarray, np.ndarray]:
+def _sampled(point) -> tuple[np.ndarray, np.ndarray]:
     """(mean, sd) of SAMPLED_PREDICTORS linear predictors"""
-    every = slice(None, None, max(1, -(-len(eta.mean) // SAMPLED_PREDICTORS)))
-    return eta.mean[every].copy(), eta.sd[every].copy()
+    eta = point.eta_moments(SAMPLED_PREDICTORS)
+    return eta.mean.copy(), eta.sd.copy()
 
 
 def in_step(searches: list[Generator], evaluate_all: Callable[[list], list]) -> list:
