@@ -13,6 +13,7 @@ from xarray import DataTree
 
 from pymc_inla.errors import ConvergenceError, InvalidOptionError, ReliabilityWarning, UnsupportedModelError
 from pymc_inla.lgm import LatentGaussianModel
+from pymc_inla.linalg.heap import keep_temporaries
 from pymc_inla.options import FitOptions, check_names, did_you_mean, draws_within, seed_sequence
 
 DEFAULT_DRAWS = 1000
@@ -148,6 +149,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
     from pymc_inla.output.start import find_theta_start
 
     clock = time.perf_counter()
+    keep_temporaries()
     check_group_names("log_likelihood", options.log_likelihood, [rv.name for rv in model.observed_RVs])
     check_group_names("log_prior", options.log_prior, [rv.name for rv in model.free_RVs])
     compile_kwargs = None

@@ -82,11 +82,9 @@ class Pullback:
         op = node.op
         if isinstance(op, Elemwise):
             shape = static_shape(variable)
-            pulled = []
-            for v in node.inputs:
-                at = np.broadcast_to(np.arange(int(np.prod(static_shape(v)))).reshape(static_shape(v)), shape)
-                pulled.append(self.pull(v, np.ascontiguousarray(at).ravel()[index]))
-            return Elemwise(op.scalar_op)(*pulled)
+            return Elemwise(op.scalar_op)(
+                *(self.pull(v, _unbroadcast(static_shape(v), shape, index)) for v in node.inputs)
+            )
         if isinstance(op, CheckAndRaise | ScalarFromTensor | TensorFromScalar | SpecifyShape):
             return self.pull(node.inputs[0], index)
         if isinstance(op, DimShuffle | Reshape | Subtensor | AdvancedSubtensor | Alloc | JoinDims | SplitDims):
@@ -240,6 +238,14 @@ def _logsumexp(parts):
     # where every part is log(0) the difference would be none
     largest = pt.switch(pt.isinf(largest), 0.0, largest)
     return largest + pt.log(sum(pt.exp(p - largest) for p in parts))
+
+
+def _unbroadcast(shape: tuple[int, ...], broadcast: tuple[int, ...], index: np.ndarray) -> np.ndarray:
+    """Flat positions in an array of this shape of the elements `index` of what it is broadcast to"""
+    if shape == broadcast:
+        return index
+    at = np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), broadcast)
+    return np.ascontiguousarray(at).ravel()[index]
 
 
 def _choose(parts, which: np.ndarray):

@@ -34,7 +34,7 @@ from pymc_inla.inference.strategy import (
 )
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
-from pymc_inla.linalg.heap import keep_temporaries, release_temporaries
+from pymc_inla.linalg.heap import release_temporaries
 from pymc_inla.status import Status
 
 SIZE_OF_LINES = 5000
@@ -94,7 +94,6 @@ def run_inference(
     check_integration(integration, functions.n_theta)
     if n_draws < 1:
         raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
-    keep_temporaries()
     suit_cores(functions.n_x + functions.n_eta)
     start = _checked_start(functions, theta_start)
     lower, upper = functions.theta_lower, functions.theta_upper
