@@ -27,6 +27,8 @@ from pymc_inla.status import Status
 MAX_ITERATIONS = 30
 MAX_K = {1: 47, 2: 23, 3: 11}
 """Most nodes per dimension, by the dimension of the local blocks"""
+MANY_PARTS = 8
+"""Parts from which they keep all cores busy; with fewer, values of theta are evaluated side by side"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
 ROUGH = 1e-4
@@ -159,7 +161,7 @@ class QuadratureInner:
     @property
     def in_parts(self) -> bool:
         """Whether one evaluation uses all cores by itself"""
-        return len(self.blocks.parts) > 1
+        return len(self.blocks.parts) >= MANY_PARTS
 
     @property
     def max_k(self) -> int:

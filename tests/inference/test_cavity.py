@@ -12,7 +12,7 @@ from pymc_inla.inference.inner import Cavities, Moments
 def poisson(y):
     """One Poisson count per linear predictor."""
     return SimpleNamespace(
-        n_eta=len(y), log_likelihood_values=lambda eta, theta: y * eta - np.exp(eta) - gammaln(y + 1.0)
+        n_eta=len(y), only=None, log_likelihood_values=lambda eta, theta: y * eta - np.exp(eta) - gammaln(y + 1.0)
     )
 
 
