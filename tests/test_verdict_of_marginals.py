@@ -76,3 +76,11 @@ def test_long_tails_are_no_gap():
             assert draws_gap(draws, Marginals(np.zeros(50), sd, empty, empty, None, None), None) < GAP_CHECK
         narrow = Marginals(np.zeros(50), sd / 4, empty, empty, None, None)
         assert draws_gap(draws, narrow, None) > GAP_CHECK or n < 400
+
+
+def test_one_draw_says_nothing(right):
+    draws, x, theta = right
+    one = dataclasses.replace(draws, x=draws.x[:1], theta=draws.theta[:1])
+    assert draws_gap(one, x, theta) == 0.0
+    constant = dataclasses.replace(draws, x=np.zeros_like(draws.x))
+    assert draws_gap(constant, x, theta) > 0.9

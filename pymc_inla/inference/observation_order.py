@@ -1,7 +1,7 @@
 """Some of the observations of a model, and an order in which neighbors share a local block.
 
 What the data say of a block is then a contiguous range of every array: sums over blocks stay in the cache, and ranges
-of blocks can be worked on one by one (see `local_parts`).
+of blocks can be worked on one by one (see `local_part`).
 """
 
 from __future__ import annotations

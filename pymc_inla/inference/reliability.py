@@ -112,13 +112,16 @@ def _gap(values: np.ndarray, marginals: Marginals, effective: float) -> float:
     # elements that constraints fix differ by rounding only
     free = (marginals.sd > 1e-9 * np.abs(marginals.mean)) & (marginals.sd > 1e-12 * np.max(marginals.sd, initial=0.0))
     values, mean, sd = values[:, free], marginals.mean[free], marginals.sd[free]
-    means, sds = np.abs(values.mean(0) - mean) / sd, np.abs(values.std(0) / sd - 1)
-    if effective < FEW_DRAWS:
-        sds = np.zeros(len(sds))
-    # the relative error of a sd has the variance (kurtosis - 1) / 4 n: large for a mixture over scales
-    kurtosis = np.mean((values - values.mean(0)) ** 4, axis=0) / np.maximum(values.var(0), 1e-300) ** 2
-    of_means, of_sds = 4.0 / np.sqrt(effective), 4.0 * np.sqrt(np.maximum(kurtosis - 1, 4.0) / (4 * effective))
-    return float(max(np.max(means - of_means, initial=0.0), np.max(sds - of_sds, initial=0.0)))
+    z = (values - mean) / sd
+    gap = np.max(np.abs(z.mean(0)) - 4.0 / np.sqrt(effective), initial=0.0)
+    if effective >= FEW_DRAWS:
+        z -= z.mean(0)
+        second, fourth = np.mean(z**2, axis=0), np.mean(z**4, axis=0)
+        kurtosis = fourth / np.where(second > 0, second, 1.0) ** 2
+        # the relative error of a sd has the variance (kurtosis - 1) / 4 n: large for a mixture over scales
+        error = 4.0 * np.sqrt(np.maximum(kurtosis - 1, 4.0) / (4 * effective))
+        gap = np.max(np.abs(np.sqrt(second) - 1) - error, initial=gap)
+    return float(gap)
 
 
 def judge(
