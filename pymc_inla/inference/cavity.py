@@ -112,7 +112,7 @@ class Nodes:
 def tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
     """Multiply the cavities by the likelihood."""
     slices = _slices(len(nodes.mean), AT_ONCE)
-    return _joined(map_in_order(lambda part: _tilt(nodes.only(part), _only(cavities, part)), slices))
+    return _joined(map_in_order(lambda part: _tilt(nodes.only(part), only_some(cavities, part)), slices))
 
 
 def _tilt(nodes: Nodes, cavities: Cavities) -> Tilted:
@@ -150,11 +150,11 @@ def match(functions: LGMFunctions, theta, posterior: Moments, start: Cavities) -
 
     def match_range(work) -> Cavities:
         at, some = work
-        known, first = _only(posterior, at), _only(start, at)
+        known, first = only_some(posterior, at), only_some(start, at)
         nodes = Nodes.around(some, theta, known, precision.nodes)
         return _joined(
             map_in_order(
-                lambda part: _match(nodes.only(part), _only(known, part), _only(first, part), precision),
+                lambda part: _match(nodes.only(part), only_some(known, part), only_some(first, part), precision),
                 _slices(len(nodes.mean), MATCHED_AT_ONCE),
             )
         )
@@ -177,12 +177,12 @@ def _match(nodes: Nodes, posterior: Moments, start: Cavities, precision: Precisi
     again = np.flatnonzero(~settled)
     if len(again) == 0:
         return found
-    at = nodes.only(again), _only(posterior, again), _only(start, again)
+    at = nodes.only(again), only_some(posterior, again), only_some(start, again)
     without, settled = _iterate(*at, precision, skewed=False)
     return _replace(found, again, _choose(settled, without, at[2]))
 
 
-def _only(of, part):
+def only_some(of, part):
     """Cavities or moments of some of the linear predictors."""
     return type(of)(*(getattr(of, f.name)[part] for f in fields(of)))
 
@@ -205,7 +205,7 @@ def _iterate(
     found, moving = start, np.arange(len(posterior.mean))
     shared = widening(start, posterior.sd**2) < OUTWEIGHED
     for _ in range(MATCH_STEPS):
-        at = nodes.only(moving), _only(posterior, moving), _only(found, moving), shared[moving] & skewed
+        at = nodes.only(moving), only_some(posterior, moving), only_some(found, moving), shared[moving] & skewed
         moved, settled = _step(*at, precision)
         found = _replace(found, moving, moved)
         moving = moving[~settled]

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from pymc_inla.inference import skew_normal
-from pymc_inla.inference.cavity import LOWEST, Nodes, tilt
-from pymc_inla.inference.inner import Cavities, Moments
+from pymc_inla.inference.cavity import LOWEST, Nodes, only_some, tilt
+from pymc_inla.inference.inner import Cavities
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.observation_order import observation_ranges
 from pymc_inla.inference.parallel import map_in_order
@@ -120,8 +120,7 @@ def criteria_by_quadrature(
 
         def of_range(work):
             at, some = work
-            own = Moments(eta.mean[at], eta.sd[at], eta.skewness[at])
-            outside = Cavities(cavities.mean[at], cavities.variance[at], cavities.skewness[at])
+            own, outside = only_some(eta, at), only_some(cavities, at)
             values = own.mean + own.sd * np.array([skew_normal.moved(node, own.skewness) for node in z])
             log_p = np.maximum(some.log_likelihood_values(values, theta), LOWEST)
             left_out = tilt(Nodes.around(some, theta, own, n_nodes), outside).log_predictive

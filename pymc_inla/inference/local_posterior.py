@@ -12,7 +12,7 @@ The nodes with their weights p_gk are a discrete posterior of u_g. From it come
     gradient in x_S = E[d],    negative Hessian = E[-dd/dx_S] - Var[d]        (Fisher; Louis 1982).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,6 +36,11 @@ def portions(first: int, K: int, n_eta: int) -> list[slice]:
     """The nodes first..K-1 in portions that are evaluated together."""
     size = max(1, AT_ONCE // n_eta)
     return [slice(start, min(start + size, K)) for start in range(first, K, size)]
+
+
+def joined(parts: Sequence, of_part: Callable[..., np.ndarray]) -> np.ndarray:
+    """An array of every part, one behind the other"""
+    return np.concatenate([of_part(part) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -131,15 +136,10 @@ class LocalIntegral:
         """Passes over the data, counted in the part that took most"""
         return max(part.n_passes for part in self.parts)
 
-    def joined(self, of_part: Callable[[PartIntegral], np.ndarray]) -> np.ndarray:
-        """Arrays of the parts, one behind the other"""
-        arrays = [of_part(part) for part in self.parts]
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
     @cached_property
     def mode_u(self) -> np.ndarray:
         """(G, b) modes of the local latents"""
-        return self.joined(lambda part: part.mode.u)
+        return joined(self.parts, lambda part: part.mode.u)
 
     @property
     def x(self) -> np.ndarray:
@@ -153,7 +153,7 @@ class LocalIntegral:
 
     def derivative_of_mean(self) -> np.ndarray:
         """dE[w]/dx_S = Cov(w, d) on the pairs (g, s), (n_m, b)"""
-        return self.joined(PartIntegral.derivative_of_mean)
+        return joined(self.parts, PartIntegral.derivative_of_mean)
 
 
 def find_local_mode(c: ConditionalPart, x_S: np.ndarray, u: np.ndarray) -> LocalMode | None:

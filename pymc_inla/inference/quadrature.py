@@ -17,7 +17,7 @@ from pymc_inla.inference.gauss_hermite import gauss_hermite
 from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
-from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
+from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
 from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.cholesky import inverse_from_cholesky
@@ -105,8 +105,8 @@ class QuadraturePoint:
     def cavities(self) -> Cavities:
         """Gaussians that give the posterior means and variances of the predictors back with their likelihoods."""
         f, posterior = self.approximation.functions, self.eta_moments()
-        gradient = self.integral.joined(lambda part: part.likelihood_gradient)
-        W = self.integral.joined(lambda part: part.W)[: f.n_eta]
+        gradient = joined(self.integral.parts, lambda part: part.likelihood_gradient)
+        W = joined(self.integral.parts, lambda part: part.W)[: f.n_eta]
         start = remove_own(posterior.mean, posterior.sd**2, gradient, np.maximum(W, 0.0))
         return match(f, self.theta, posterior, start)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from pymc_inla.inference.local_posterior import LocalIntegral, PartIntegral, portions
+from pymc_inla.inference.local_posterior import LocalIntegral, PartIntegral, joined, portions
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg.forms import bilinear_forms, product_entries
@@ -159,10 +159,6 @@ class Adjoint:
         self.parts = list(map_in_order(lambda part: PartAdjoint(part, integral.x_S, S, moves), integral.parts))
         self.v = S @ sum(part.q for part in self.parts)
 
-    def joined(self, of_part, axis: int = 0) -> np.ndarray:
-        """Arrays of the parts, one behind the other"""
-        return np.concatenate([of_part(part) for part in self.parts], axis=axis)
-
     def theta_gradient(self) -> np.ndarray:
         """d/dtheta of log p(y, x_S* | theta) - 1/2 log det H_S, (n_theta,), with the change of x_S*."""
         c, B, f = self.conditional, self.conditional.blocks, self.conditional.functions
@@ -172,11 +168,11 @@ class Adjoint:
         gradient = sum(part.total.theta for part in self.parts)
         b_bar, Q_bar = np.empty(f.n_x), np.zeros(f.Q_pattern.nnz)
         b_bar[B.shared] = x_S + v
-        b_bar[B.local] = self.joined(lambda part: np.einsum("kg,kgc->gc", part.rho, part.integral.u))
+        b_bar[B.local] = joined(self.parts, lambda part: np.einsum("kg,kgc->gc", part.rho, part.integral.u))
         i, j = B.Q_SS_index
         Q_bar[B.Q_SS] = -0.5 * x_S[i] * x_S[j] - v[i] * x_S[j] - 0.5 * S[i, j]
-        Q_gg_bar = -0.5 * self.joined(
-            lambda part: np.einsum("kg,kgr,kgs->grs", part.rho, part.integral.u, part.integral.u)
+        Q_gg_bar = -0.5 * joined(
+            self.parts, lambda part: np.einsum("kg,kgr,kgs->grs", part.rho, part.integral.u, part.integral.u)
         )
         if B.design is not None:
             e_bar, eta_bar = self._design_entries()
@@ -185,7 +181,7 @@ class Adjoint:
         Q_bar[B.Q_LL] = Q_gg_bar[B.Q_LL_index]
         gradient = gradient + f.prior_vjp(c.theta, Q_bar, b_bar, 1.0)
         if f.design_vjp is not None:
-            D, a_bar = B.design, self.joined(lambda part: part.total.eta_u)
+            D, a_bar = B.design, joined(self.parts, lambda part: part.total.eta_u)
             fill = c.P[D.fill_m] * e_bar[D.fill_e][:, None]
             a_bar += np.column_stack([np.bincount(D.fill_r, fill[:, r], f.n_eta) for r in range(B.b)])
             A_bar = np.empty(f.A_pattern.nnz)
@@ -196,13 +192,13 @@ class Adjoint:
     def _design_entries(self) -> tuple[np.ndarray, np.ndarray]:
         """Cotangents of the entries of A_S + a P, (n_e,), and of eta, (n_eta,)."""
         c, D, x_S = self.conditional, self.conditional.blocks.design, self.integral.x_S
-        eta_bar = self.joined(lambda part: part.total.eta)
-        of_likelihood = self.integral.joined(lambda part: part.likelihood_gradient)
-        W = self.integral.joined(lambda part: part.W)
+        eta_bar = joined(self.parts, lambda part: part.total.eta)
+        of_likelihood = joined(self.integral.parts, lambda part: part.likelihood_gradient)
+        W = joined(self.integral.parts, lambda part: part.W)
         row, col = D.e_row, D.e_col
         WAS = product_entries(W_matrix(c.functions, W) @ c.whole.A_S, self.S, row, col)
         e_bar = eta_bar[row] * x_S[col] + of_likelihood[row] * self.v[col] - WAS
-        e_bar[D.e_blocked] += self.joined(lambda part: part.A_S_bar)
+        e_bar[D.e_blocked] += joined(self.parts, lambda part: part.A_S_bar)
         return e_bar, eta_bar
 
     def _through_P(self, e_bar, b_bar, Q_bar, Q_gg_bar) -> None:

@@ -275,16 +275,7 @@ class ConditionalDraws:
         step = rng.standard_normal((len(x_S), *self.mean.shape))
         if self.blocks.b > 1:
             step = np.einsum("gcd,mgd->mgc", self.root, step) / self.sd
-        # the transform of `skew_normal.moved`, in place
-        c = np.clip(self.skewness, -skew_normal.MAX_SKEWNESS, skew_normal.MAX_SKEWNESS) / 6.0
-        linear = self.sd / np.sqrt(1.0 + 2.0 * c * c)
-        quadratic = c * linear
-        u = quadratic * step
-        u += linear
-        u *= step
-        u -= quadratic
-        u += self.moved_mean(x_S)
-        return u
+        return self.moved_mean(x_S) + self.sd * skew_normal.moved(step, self.skewness)
 
 
 def _central_moments(part: PartIntegral) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -94,27 +94,30 @@ def run_inference(
     check_integration(integration, functions.n_theta)
     if n_draws < 1:
         raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
-    suit_cores(functions.n_x + functions.n_eta)
+    size = functions.n_x + functions.n_eta
+    large = size > LARGE
+    suit_cores(size)
     start = _checked_start(functions, theta_start)
     lower, upper = functions.theta_lower, functions.theta_upper
     clock = _Clock(progress)
 
     clock.stage("mode", 0.0)
-    arranged = Arrangement(functions) if choice is not None else arrange(functions)
-    functions = arranged.functions
     if choice is None:
+        arranged = arrange(functions)
+        functions = arranged.functions
         choice, posterior, mode = choose_inner(
             functions, strategy, start, partition=arranged.partition, vb_correct=vb_correct
         )
     else:
+        arranged = Arrangement(functions)
         posterior = ThetaPosterior.of(choice.inner)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
     posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
 
     clock.stage("integration", 0.2)
-    release_temporaries()
-    size = functions.n_x + functions.n_eta
+    if large:
+        release_temporaries()
     budget, names = design_budget(functions.n_theta, size), functions.theta_names
     integral = integrate_theta(
         posterior,
@@ -124,7 +127,7 @@ def run_inference(
         method=integration,
         max_points=budget,
         lines=size <= SIZE_OF_LINES,
-        trough=TROUGH if size <= LARGE else TROUGH_LARGE,
+        trough=TROUGH_LARGE if large else TROUGH,
         names=names,
     )
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
@@ -135,12 +138,14 @@ def run_inference(
     predictor_summary = arranged.marginals_of_data(predictor_marginals(posterior, integral)) if predictors else None
 
     clock.stage("draws", 0.7)
-    release_temporaries()
+    if large:
+        release_temporaries()
     seed = random_seed if isinstance(random_seed, np.random.SeedSequence) else np.random.SeedSequence(random_seed)
     draws = draw_joint(posterior, integral, n_draws, seed, size=size)
 
     clock.stage("criteria", 0.9)
-    release_temporaries()
+    if large:
+        release_temporaries()
     computed = arranged.criteria_of_data(_criteria(functions, posterior, integral, draws)) if criteria else None
 
     clock.stage("reliability", 0.95)

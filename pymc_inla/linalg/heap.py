@@ -21,8 +21,8 @@ def keep_temporaries() -> None:
 
 
 def release_temporaries() -> None:
-    """Hand what has been freed back to the system, before something large is made that is not temporary. Takes
-    milliseconds; does nothing under other allocators."""
+    """Hand what has been freed back to the system, before something large is made that is not temporary. Takes 20
+    milliseconds or more; does nothing under other allocators."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
