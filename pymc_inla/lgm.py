@@ -13,6 +13,7 @@ models), so that W = -d2 log p(y | eta, theta) / deta2 is diagonal or consists o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class Latent:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
     @property
     def stop(self) -> int:
@@ -71,7 +72,7 @@ class Hyperparameter:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
     @property
     def stop(self) -> int:

@@ -1,15 +1,32 @@
-"""Entries of a sparse matrix from few products (Curtis, Powell & Reid 1974): columns that share no row share a seed.
+"""Entries of a sparse matrix from few products with seeds: columns of one color are added up, and every entry is read
+where its column is the only one of its color in a row (Curtis, Powell & Reid 1974).
 
-A group effect is one color, a coefficient vector with a dense design is as many colors as coefficients.
+A symmetric matrix needs fewer: an entry may be read in its mirror image (star coloring; Coleman & More 1984). The
+common mean of a thousand group effects fills a row, in which no two of them may share a color; read in their own rows,
+the mean is one color and the effects are another.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from pymc_inla.lgm import Pattern
 
 
-def color_columns(pattern: Pattern, blocks) -> np.ndarray:
-    """Color of each column, so that no row meets two columns of one color.
+@dataclass(frozen=True)
+class Coloring:
+    """Seeds, and where the product of a seed shows each entry."""
+
+    seeds: np.ndarray
+    """(n_colors, n) indicator vectors of the colors"""
+    color: np.ndarray
+    """(nnz,) the seed in whose product an entry is read"""
+    row: np.ndarray
+    """(nnz,) the row in which it is read"""
+
+
+def color_matrix(pattern: Pattern, blocks) -> Coloring:
+    """Of any matrix (m, n).
 
     Parameters
     ----------
@@ -17,11 +34,71 @@ def color_columns(pattern: Pattern, blocks) -> np.ndarray:
     blocks : list of (start, stop)
         Columns that are tried as one color first: whole variables.
     """
-    colors = np.full(pattern.shape[1], -1)
+    colors = _color_columns(pattern, blocks)
+    return Coloring(_seeds(colors), colors[pattern.indices], pattern.rows)
+
+
+def color_symmetric(pattern: Pattern, blocks) -> Coloring:
+    """Of a symmetric matrix (n, n) whose pattern has its full diagonal.
+
+    Parameters
+    ----------
+    pattern : Pattern (n, n)
+    blocks : list of (start, stop)
+        Whole variables. Their columns are colored within themselves first; then each of these classes gets the first
+        color with which every entry can still be read.
+    """
     rows, columns = pattern.rows, pattern.indices
+    mirror = np.argsort(columns, kind="stable")
+    colors, n_colors = np.full(pattern.shape[1], -1), 0
+    for members in _classes(pattern, blocks):
+        for color in range(n_colors + 1):
+            colors[members] = color
+            if _readable(rows, columns, mirror, colors):
+                n_colors = max(n_colors, color + 1)
+                break
+        else:
+            # a column of its own color is alone in every row
+            colors[members] = n_colors + np.arange(len(members))
+            n_colors += len(members)
+    here = _alone(rows, columns, colors)
+    return Coloring(_seeds(colors), np.where(here, colors[columns], colors[rows]), np.where(here, rows, columns))
+
+
+def _classes(pattern: Pattern, blocks) -> list[np.ndarray]:
+    """Columns of each block that share no row of it."""
+    found = []
+    for start, stop in blocks:
+        within = pattern.rows, pattern.indices
+        kept = np.flatnonzero(np.all([(start <= index) & (index < stop) for index in within], axis=0))
+        own = _color(within[0][kept] - start, within[1][kept] - start, stop - start, stop - start, [(0, stop - start)])
+        found += [start + np.flatnonzero(own == color) for color in range(own.max(initial=-1) + 1)]
+    return found
+
+
+def _alone(rows, columns, colors) -> np.ndarray:
+    """(nnz,) whether an entry's column is the only one of its color in its row; without color: whether it is not met"""
+    cell = rows * (colors.max(initial=-1) + 2) + colors[columns] + 1
+    return np.bincount(cell)[cell] == 1
+
+
+def _readable(rows, columns, mirror, colors) -> bool:
+    """Whether every entry between colored columns can be read, there or in its mirror image."""
+    alone = _alone(rows, columns, colors)
+    pending = (colors[rows] < 0) | (colors[columns] < 0)
+    return bool(np.all(alone | alone[mirror] | pending))
+
+
+def _color_columns(pattern: Pattern, blocks) -> np.ndarray:
+    """Color of each column, so that no row meets two columns of one color."""
+    return _color(pattern.rows, pattern.indices, *pattern.shape, blocks)
+
+
+def _color(rows, columns, n_rows: int, n_columns: int, blocks) -> np.ndarray:
+    colors = np.full(n_columns, -1)
     order = np.argsort(columns, kind="stable")
     rows_by_column = rows[order]
-    starts = np.searchsorted(columns[order], np.arange(pattern.shape[1] + 1))
+    starts = np.searchsorted(columns[order], np.arange(n_columns + 1))
     used: list[np.ndarray] = []  # per color: which rows are taken
 
     def place(members, member_rows) -> bool:
@@ -32,7 +109,7 @@ def color_columns(pattern: Pattern, blocks) -> np.ndarray:
                 taken[member_rows] = True
                 colors[members] = color
                 return True
-        taken = np.zeros(pattern.shape[0], bool)
+        taken = np.zeros(n_rows, bool)
         taken[member_rows] = True
         used.append(taken)
         colors[members] = len(used) - 1
@@ -46,6 +123,5 @@ def color_columns(pattern: Pattern, blocks) -> np.ndarray:
     return colors
 
 
-def seeds(colors: np.ndarray) -> np.ndarray:
-    """(n_colors, n) indicator vectors of the colors."""
+def _seeds(colors: np.ndarray) -> np.ndarray:
     return (colors[None, :] == np.arange(colors.max(initial=-1) + 1)[:, None]).astype(float)

@@ -11,7 +11,7 @@ from pytensor.graph.traversal import ancestors
 from scipy import sparse
 
 from pymc_inla.compile.affine import AffineExpression
-from pymc_inla.compile.coloring import color_columns, seeds
+from pymc_inla.compile.coloring import color_matrix, color_symmetric
 from pymc_inla.compile.identifiability import check_identified
 from pymc_inla.compile.likelihood import compile_likelihood
 from pymc_inla.compile.mode import compile_function, split_theta, split_x, stabilize
@@ -150,12 +150,10 @@ def _check_affine(what, pattern, entries, at_zero, f) -> None:
 class _SeededMatrix:
     """The entries of M(theta) on a fixed pattern, where f(x, theta) = f(0, theta) + M x."""
 
-    def __init__(self, pattern: Pattern, latents):
+    def __init__(self, pattern: Pattern, latents, *, symmetric: bool = False):
         self.pattern = pattern
-        self.colors = color_columns(pattern, [(v.start, v.stop) for v in latents])
-        self.seeds = seeds(self.colors)
-        self.color_of_entry = self.colors[pattern.indices]
-        self.rows = pattern.rows
+        coloring = (color_symmetric if symmetric else color_matrix)(pattern, [(v.start, v.stop) for v in latents])
+        self.seeds, self.color_of_entry, self.rows = coloring.seeds, coloring.color, coloring.row
 
     def entries(self, f, origin):
         """(nnz,) from one evaluation of f per color."""
@@ -184,7 +182,7 @@ class _LatentPrior:
         expression = AffineExpression(gradient, lgm.latents, lgm.hyperparameters)
         self.pattern = _patterns_union(expression, generic if theta else generic[:1], symmetric=True)
         n = self.pattern.shape[0]
-        self._matrix = _SeededMatrix(self.pattern, lgm.latents)
+        self._matrix = _SeededMatrix(self.pattern, lgm.latents, symmetric=True)
         self._function = compile_function([*theta, *x], [value, gradient], size=n, compile_kwargs=compile_kwargs)
         w = pt.vector("w", dtype="float64")
         s = pt.scalar("s", dtype="float64")

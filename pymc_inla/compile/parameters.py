@@ -1,9 +1,14 @@
 """Parameters of a likelihood that depend on theta only, and their gradients."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytensor.tensor as pt
 
 from pymc_inla.compile.mode import compile_function, split_theta
+
+KEPT = 4
+"""Values of theta at which the parameters are kept: a search for a mode asks for the same ones at every step"""
 
 
 class Parameters:
@@ -19,6 +24,7 @@ class Parameters:
         theta = [h.variable for h in hyperparameters]
         graphs = [g.astype("float64") for g in graphs]
         self._values = compile_function(theta, graphs, compile_kwargs=compile_kwargs)
+        self._kept = lru_cache(KEPT)(self._at)
         self._vjp = None
         if theta:
             bars = [g.type() for g in graphs]
@@ -28,9 +34,12 @@ class Parameters:
             self._vjp = compile_function([*theta, *bars], stacked, compile_kwargs=compile_kwargs)
 
     def __call__(self, theta) -> list[np.ndarray]:
-        """The values at one theta."""
+        """The values at one theta, not to be written to."""
+        return self._kept(np.asarray(theta, dtype=float).tobytes())
+
+    def _at(self, theta: bytes) -> list[np.ndarray]:
         with np.errstate(all="ignore"):
-            return [np.asarray(v) for v in self._values(*split_theta(theta, self.hyperparameters))]
+            return [np.asarray(v) for v in self._values(*split_theta(np.frombuffer(theta), self.hyperparameters))]
 
     def vjp(self, theta, bars) -> np.ndarray:
         """Gradient (n_theta,) of the sum of <bar, value>; a bar may be larger than its value, which is broadcast."""

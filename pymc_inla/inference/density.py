@@ -89,9 +89,13 @@ def theta_marginals(density: IntegratedDensity) -> Marginals:
 
 def theta_quantiles(density: IntegratedDensity, probabilities=QUANTILES) -> np.ndarray:
     """Quantiles of every component of theta, (d, len(probabilities))."""
+    return np.array([_quantiles(density, j, probabilities) for j in range(density.d)])
+
+
+def _quantiles(density: IntegratedDensity, j: int, probabilities) -> np.ndarray:
     if density.marginals is not None:
-        return np.array([marginal.quantiles(probabilities) for marginal in density.marginals])
-    return np.array([weighted_quantiles(column, density.weights, probabilities) for column in density.theta.T])
+        return density.marginals[j].quantiles(probabilities)
+    return weighted_quantiles(density.theta[:, j], density.weights, probabilities)
 
 
 def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +103,7 @@ def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) ->
     grid of all of them ends at a few 1e-6)."""
     values = density.theta[:, j]
     tail = 5e-7 if density.d == 1 or density.marginals is None else 5e-6
-    low, high = theta_quantiles(density, (tail, 1 - tail))[j]
+    low, high = _quantiles(density, j, (tail, 1 - tail))
     margin = 0.02 * (high - low) if density.marginals is None else 0.0
     grid = np.linspace(low - margin, high + margin, GRID_SIZE)
     if density.marginals is not None:

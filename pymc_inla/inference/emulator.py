@@ -24,9 +24,13 @@ def monomials(z: np.ndarray, degree: int) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squared, 0.0))
+def _cubed_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squared = a @ (-2.0 * b.T)
+    squared += (a**2).sum(1)[:, None]
+    squared += (b**2).sum(1)
+    np.maximum(squared, 0.0, out=squared)
+    squared *= np.sqrt(squared)
+    return squared
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Emulator:
             P = monomials(nodes, degree)
         n_p = P.shape[1]
         M = np.zeros((K + n_p, K + n_p))
-        M[:K, :K] = _distance(nodes, nodes) ** 3
+        M[:K, :K] = _cubed_distance(nodes, nodes)
         M[:K, K:], M[K:, :K] = P, P.T
         return cls(nodes, degree, np.linalg.pinv(M, hermitian=True) if K == n_p else np.linalg.inv(M))
 
@@ -59,14 +63,14 @@ class Emulator:
 
     def basis(self, z: np.ndarray) -> np.ndarray:
         """(m, K + P)"""
-        return np.hstack([_distance(z, self.nodes) ** 3, monomials(z, self.degree)])
+        return np.hstack([_cubed_distance(z, self.nodes), monomials(z, self.degree)])
 
     def matrix(self, z: np.ndarray) -> np.ndarray:
         """(m, K): values at the nodes to values at z."""
         return self.basis(z) @ self.inverse[:, : len(self.nodes)]
 
-    def predict(self, coefficients: np.ndarray, z: np.ndarray, chunk: int = 20000) -> np.ndarray:
-        """Values at the rows of z, in chunks."""
+    def predict(self, coefficients: np.ndarray, z: np.ndarray, chunk: int = 2000) -> np.ndarray:
+        """Values at the rows of z, in chunks that stay in the cache."""
         parts = [self.basis(z[i : i + chunk]) @ coefficients for i in range(0, len(z), chunk)]
         return np.concatenate(parts) if parts else np.zeros(0)
 

@@ -137,8 +137,10 @@ def integrate_grid(
     smooth = f - rough_at(mode.to_theta(nodes_z))
     # outside of the bounds the density is zero: minus infinity
     known = np.where(inside, rough_at(theta), -np.inf)
-    values = _clipped(emulator, smooth - smooth.max(), grid) + known + smooth.max() - top
-    mass, log_sum = normalize(values)
+    # the refinement that is asked for at the end is interpolated with the rest: distances to nodes cost most
+    values, *moved = _clipped(emulator, np.stack([smooth, *_refined(emulator, smooth)], 1) - smooth.max(), grid).T
+    known = known + smooth.max() - top
+    mass, log_sum = normalize(values + known)
     log_jacobian = np.linalg.slogdet(mode.root)[1]
     log_ml = top + log_sum + np.log(grid.spacing).sum() + log_jacobian
     coefficients = emulator.coefficients(smooth - log_ml)
@@ -159,7 +161,7 @@ def integrate_grid(
     weights = _linear_weights(nodes_z, grid, mass) if d == 1 else np.bincount(grid.nearest, mass, len(f))
     weights = calibrate_weights(nodes_z, weights, mean_z, covariance_z)
     fine_z, fine_weights, fine_spread = _aggregate(grid, mass, covariance_z)
-    change, ml_change = _refinement_change(mode, emulator, smooth, grid, known + smooth.max() - top, density, log_sum)
+    change, ml_change = _refinement_change(mode, [f + known for f in moved], grid, density, log_sum)
     return ThetaIntegral(
         method="grid",
         mode=mode,
@@ -177,9 +179,9 @@ def integrate_grid(
 
 
 def _clipped(emulator: Emulator, f: np.ndarray, grid: FineGrid) -> np.ndarray:
-    """Interpolant that may not rise above its surroundings where it extrapolates."""
-    values = emulator.predict(emulator.coefficients(f), grid.z)
-    return np.minimum(values, np.maximum(f[grid.nearest] + 3.0, f[grid.nearest] * 0.25))
+    """Interpolants (M, m) of values (K, m) that may not rise above their surroundings where they extrapolate."""
+    near = f[grid.nearest]
+    return np.minimum(emulator.predict(emulator.coefficients(f), grid.z), np.maximum(near + 3.0, near * 0.25))
 
 
 def _linear_weights(nodes_z, grid: FineGrid, mass) -> np.ndarray:
@@ -218,17 +220,19 @@ def _slopes(emulator: Emulator, z: np.ndarray, spread: np.ndarray) -> np.ndarray
     return np.array([0.5 * (emulator.matrix(z + step) - emulator.matrix(z - step)) for step in steps])
 
 
-def _refinement_change(mode, emulator: Emulator, f, grid, known, density, log_sum) -> tuple[float, float]:
-    """Estimate of what further nodes would change: quantiles of theta (in sd) and log marginal likelihood.
+def _refined(emulator: Emulator, f: np.ndarray) -> list[np.ndarray]:
+    """The values at the nodes moved by what further nodes would change: their leave-one-out errors over 16
+    (interpolation of fourth order, half the spacing), once all together and once with alternating signs."""
+    left_out = emulator.leave_one_out(f)
+    error = np.clip(np.where(np.isfinite(left_out), left_out, 0.0), -4.0, 4.0) / 16.0
+    return [f + error, f + (-1.0) ** np.arange(len(f)) * error]
 
-    The values at the nodes are moved by their leave-one-out errors over 16 (interpolation of fourth order, half the
-    spacing), once all together and once with alternating signs.
-    """
-    error = np.clip(np.where(np.isfinite(emulator.leave_one_out(f)), emulator.leave_one_out(f), 0.0), -4.0, 4.0) / 16.0
+
+def _refinement_change(mode, refined, grid: FineGrid, density, log_sum) -> tuple[float, float]:
+    """Largest change of a quantile of theta (in sd) and of the log marginal likelihood by refined log densities."""
     quantiles, sd = theta_quantiles(density), np.sqrt(np.diag(density.covariance))
     changes, ml_changes = [], []
-    for signs in (np.ones(len(f)), (-1.0) ** np.arange(len(f))):
-        values = _clipped(emulator, f - f.max() + signs * error, grid) + known
+    for values in refined:
         mass, other_sum = normalize(values)
         moved = np.array([marginal.quantiles(QUANTILES) for marginal in grid.lattice(mass, mode).marginals])
         changes.append(np.max(np.abs(moved - quantiles) / sd[:, None]))

@@ -15,6 +15,8 @@ from scipy.interpolate import CubicSpline
 
 BRACKETS, FINE_BRACKETS, FEW = 257, 1025, 50
 """Values of theta_j between which a quantile is bracketed: for a few probabilities, and for many"""
+EMPTY = 1e-14
+"""Mass of a line that adds nothing to the sums: most lines in the corners of a box of three"""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ class LatticeMarginal:
         theta = lattice.origin[j] + sum(r * part for r, part in zip(lattice.root[j], z, strict=True))
         within = theta[lattice.mass > 1e-12]
         axis, slope = lattice.axes[along], float(lattice.root[j, along])
-        offsets = np.moveaxis(theta, along, 0)[0].reshape(-1) - slope * axis[0]
-        spline = CubicSpline(axis, np.moveaxis(lattice.mass, along, 0).reshape(len(axis), -1))
+        mass = np.moveaxis(lattice.mass, along, 0).reshape(len(axis), -1)
+        held = mass.sum(axis=0) > EMPTY
+        offsets = (np.moveaxis(theta, along, 0)[0].reshape(-1) - slope * axis[0])[held]
+        spline = CubicSpline(axis, mass[:, held])
         integral = spline.antiderivative()
         total = float(np.sum(integral(axis[-1])))
         return cls(axis, offsets, slope, spline.c / total, integral.c / total, float(within.min()), float(within.max()))
@@ -80,17 +84,25 @@ class LatticeMarginal:
     def quantiles(self, probabilities) -> np.ndarray:
         """Of a few probabilities to many digits; of many, as for draws, linear between 1025 values."""
         p = np.asarray(probabilities, dtype=float)
-        theta = np.linspace(self.low, self.high, BRACKETS if len(p) <= FEW else FINE_BRACKETS)
-        F = np.maximum.accumulate(self.cdf(theta))
-        found = np.interp(p, F, theta)
         if len(p) > FEW:
-            return found
+            return np.interp(p, *self._table(FINE_BRACKETS))
+        F, theta = self._brackets
+        found = np.interp(p, F, theta)
         at = np.clip(np.searchsorted(F, p) - 1, 0, BRACKETS - 2)
         for _ in range(2):
             slope = self.pdf(found)
             step = np.where(slope > 0, (p - self.cdf(found)) / np.where(slope > 0, slope, 1.0), 0.0)
             found = np.clip(found + step, theta[at], theta[at + 1])
         return found
+
+    @cached_property
+    def _brackets(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._table(BRACKETS)
+
+    def _table(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distribution function at equally spaced theta_j, and these."""
+        theta = np.linspace(self.low, self.high, size)
+        return np.maximum.accumulate(self.cdf(theta)), theta
 
     def _sum(self, coefficients, theta, inside: bool = False) -> np.ndarray:
         """Sums over the lines of piecewise polynomials, constant beyond the ends of a line or zero there (`inside`)."""

@@ -21,7 +21,8 @@ and with it log p~(theta | y), feels to first order."""
 ROUNDING = 1e-15
 """Decrements below this share of abs(f) are lost in the rounding of f."""
 STALLED = 1e-6
-"""A decrement up to which a step that no longer increases f means rounding, not failure."""
+"""A decrement up to which a step that increases f no more, or is followed by one of the same size, means rounding, not
+failure."""
 HALVINGS = 40
 RIDGES = (1e-6, 1e-3, 1.0, 1e3)
 """Multiples of the largest prior precision (at least 1) that are added where H is singular."""
@@ -117,6 +118,7 @@ class _Search:
         if not current.finite:
             return self.result(current, None, Status.NON_FINITE)
         status, factor, true_curvature, left_saddle = Status.MAX_ITERATIONS, None, True, False
+        previous = np.inf
         for _ in range(max_iterations):
             self.n_newton += 1
             factor, true_curvature = self.factor(current, factor)
@@ -126,10 +128,14 @@ class _Search:
             gradient = self.gradient(current)
             step = factor.solve(gradient)
             decrement = float(gradient @ step)
+            if true_curvature and previous < 2 * decrement and self.is_rounding(current, factor, decrement):
+                status = Status.CONVERGED
+                break
+            previous = decrement
             if decrement >= max(TOLERANCE, ROUNDING * (1.0 + abs(current.value))):
                 accepted = self.along(current, step, decrement)
                 if accepted is None:
-                    stalled = true_curvature and decrement < STALLED
+                    stalled = true_curvature and self.is_rounding(current, factor, decrement)
                     status = Status.CONVERGED if stalled else Status.LINE_SEARCH_FAILED
                     break
             elif true_curvature:
@@ -155,6 +161,12 @@ class _Search:
         with np.errstate(over="ignore"):
             value = float(np.sum(likelihood.value)) + self.prior.c + float(x @ (self.prior.b - 0.5 * Qx))
         return _Iterate(x, eta, Qx, value, likelihood)
+
+    def is_rounding(self, at: _Iterate, factor: Factor, decrement: float) -> bool:
+        """Whether a decrement that shrinks no more is made by rounding: of the gradient, whose terms Qx cancel where
+        prior precisions are 1e10 times those of the data, and of f."""
+        noise = np.finfo(float).eps * self.system.multiply_Q(np.abs(self.prior.Q), np.abs(at.x))
+        return decrement < max(STALLED, float(noise @ factor.solve(noise)))
 
     def starts(self, x_start) -> list:
         """Functions that give the points to start from, in the order in which they are tried."""
@@ -184,7 +196,8 @@ class _Search:
         if self.functions.gaussian and previous is not None:
             return previous, True
         factor = self.true_factor(at)
-        if factor.status is not Status.NOT_POSITIVE_DEFINITE:
+        # what a Gaussian likelihood adds is never negative: its H is singular or lost in rounding, here and everywhere
+        if factor.status is not Status.NOT_POSITIVE_DEFINITE or self.functions.gaussian:
             return factor, True
         Q, A, W = self.prior.Q, self.design.A, clamp(at.likelihood.W, self.functions)
         pattern = self.functions.Q_pattern

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from pymc_inla.lgm import Pattern
+from pymc_inla.linalg.cholesky import lost_in_rounding
 from pymc_inla.linalg.constraints import NullSpace, Projection
 from pymc_inla.linalg.observations import observation_of_predictor
 from pymc_inla.linalg.products import Products
@@ -187,7 +188,7 @@ class DenseSystem:
         if not np.all(np.isfinite(H)):
             return DenseFactor(self, Status.NON_FINITE, np.nan, np.empty((0, 0)), A, W)
         L, info = linalg.lapack.dpotrf(H, lower=1, clean=1) if H.size else (H, 0)
-        if info != 0:
+        if info != 0 or lost_in_rounding(np.diag(L) ** 2, H.diagonal()):
             return DenseFactor(self, Status.NOT_POSITIVE_DEFINITE, np.nan, L, A, W)
         return DenseFactor(self, Status.CONVERGED, 2.0 * float(np.sum(np.log(np.diag(L)))), L, A, W)
 

@@ -214,12 +214,13 @@ class EliminationSystem(Products):
         T = np.zeros((self.n_tail, self.n_tail))
         T[self.Q_shared[1], self.Q_shared[2]] = Q[self.Q_shared[0]]
         T[n_S:, :n_S] = self.constraints.shared
+        before = T.diagonal().copy()
         D_inverse = np.empty(layout.within.shape)
         s = np.empty(layout.blocks.shape[1] * int(layout.J_ptr[layout.n_blocks]))
         values = np.concatenate([Q, self._C_values])
         log_determinant = kernels.eliminate(A, W, values, layout, T, D_inverse, s)
         if np.isnan(log_determinant):
             return EliminationFactor(self, Status.NOT_POSITIVE_DEFINITE)
-        tail = factorize_tail(T, self.constraints)
+        tail = factorize_tail(T, self.constraints, before)
         log_determinant += tail.log_determinant + self.constraints.log_determinant
         return EliminationFactor(self, tail.status, log_determinant, A, W, D_inverse, s, tail)

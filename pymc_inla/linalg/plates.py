@@ -173,6 +173,7 @@ class PlateSystem(Products):
         T = np.zeros((self.n_tail, self.n_tail))
         T[self.Q_shared[1], self.Q_shared[2]] = Q[self.Q_shared[0]]
         T[n_S:, :n_S] = self.constraints.shared
+        before = T.diagonal().copy()
         cross = np.zeros((n_L, self.n_tail))
         at, g, j = self.Q_cross[0]
         cross[g, j] = Q[at]
@@ -183,6 +184,6 @@ class PlateSystem(Products):
         log_determinant = kernels.eliminate(W, *order, a, V, Q[self.Q_local], cross, T, D, s)
         if np.isnan(log_determinant):
             return PlateFactor(self, Status.NOT_POSITIVE_DEFINITE)
-        tail = factorize_tail(T, self.constraints)
+        tail = factorize_tail(T, self.constraints, before)
         log_determinant += tail.log_determinant + self.constraints.log_determinant
         return PlateFactor(self, tail.status, log_determinant, A, W, D, s, tail)

@@ -15,6 +15,7 @@ from scipy.sparse.linalg import splu
 
 from pymc_inla.lgm import Pattern
 from pymc_inla.linalg import sparse_kernels as kernels
+from pymc_inla.linalg.cholesky import lost_in_rounding
 from pymc_inla.linalg.constraints import Projection
 from pymc_inla.linalg.finite import all_finite
 from pymc_inla.linalg.products import Products
@@ -185,7 +186,8 @@ class SparseSystem(Products):
         s = q.copy()
         kernels.assemble(A, W, self.layout, D, s)
         L, pivots = np.empty(len(self.pattern.rows)), np.empty(n)
-        if not kernels.factorize(self.D_ptr, self.D_index, D, self.pattern, L, pivots):
+        factorized = kernels.factorize(self.D_ptr, self.D_index, D, self.pattern, L, pivots)
+        if not factorized or lost_in_rounding(pivots, D[self.D_ptr[1:] - 1]):
             return SparseFactor(self, Status.NOT_POSITIVE_DEFINITE)
         kernels.solve_lower(self.pattern, L, s)
         s /= pivots[:, None]
@@ -195,9 +197,12 @@ class SparseSystem(Products):
         crossed = s.T @ q
         T = s.T @ (Q_own @ s) - crossed - crossed.T
         T[self.Q_shared[1], self.Q_shared[2]] += Q[self.Q_shared[0]]
+        before = np.zeros(self.n_tail)
+        own = self.Q_shared[1] == self.Q_shared[2]
+        before[self.Q_shared[1][own]] = Q[self.Q_shared[0][own]]
         T[n_S:, :n_S] += self.constraints.shared
         kernels.add_residuals(A, W, self.layout, s, T)
-        tail = factorize_tail(T, self.constraints)
+        tail = factorize_tail(T, self.constraints, before)
         log_determinant = np.sum(np.log(pivots)) + tail.log_determinant + self.constraints.log_determinant
         return SparseFactor(self, tail.status, float(log_determinant), Q, A, W, L, pivots, s, tail)
 

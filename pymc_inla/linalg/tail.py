@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 
-from pymc_inla.linalg.cholesky import inverse_from_cholesky
+from pymc_inla.linalg.cholesky import inverse_from_cholesky, lost_in_rounding
 from pymc_inla.linalg.constraints import NullSpace
 from pymc_inla.linalg.finite import all_finite
 from pymc_inla.status import Status
@@ -125,7 +125,7 @@ class Tail:
         return self.null_space.from_basis(linalg.lapack.dpotrs(self.L, self.null_space.to_basis(r), lower=1)[0])
 
 
-def factorize_tail(T: np.ndarray, constraints: SplitConstraints) -> Tail:
+def factorize_tail(T: np.ndarray, constraints: SplitConstraints, before: np.ndarray) -> Tail:
     """Factorize the remainder.
 
     Parameters
@@ -133,6 +133,8 @@ def factorize_tail(T: np.ndarray, constraints: SplitConstraints) -> Tail:
     T : (P, P)
         Bordered remainder, of which the lower triangle is read; the upper one must be finite.
     constraints : SplitConstraints
+    before : (P,)
+        Diagonal of what the elimination subtracted from; a remainder that is mostly rounding is not accepted.
     """
     n_S, empty = constraints.null_space.n, np.empty((0, 0))
     failed = {"log_determinant": np.nan, "null_space": constraints.null_space, "L": empty, "L_M": empty, "G": empty}
@@ -151,7 +153,10 @@ def factorize_tail(T: np.ndarray, constraints: SplitConstraints) -> Tail:
         inner += half.T @ half
     inner = constraints.null_space.restrict(inner)
     L, info = linalg.lapack.dpotrf(inner, lower=1, clean=1) if inner.size else (empty, 0)
-    if info != 0:
+    before = before[:n_S]
+    if constraints.null_space.k:
+        before = constraints.null_space.restrict(np.diag(before)).diagonal()
+    if info != 0 or lost_in_rounding(np.diag(L) ** 2, before):
         return Tail(Status.NOT_POSITIVE_DEFINITE, **failed)
     log_determinant += 2.0 * float(np.sum(np.log(np.diag(L))))
     return Tail(Status.CONVERGED, log_determinant, constraints.null_space, L, L_M, G)

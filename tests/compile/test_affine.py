@@ -1,4 +1,4 @@
-"""The interpreter of affine graphs and the recovery of entries by coloring, against dense automatic differentiation."""
+"""The interpreter of affine graphs against dense automatic differentiation."""
 
 import numpy as np
 import pymc as pm
@@ -8,15 +8,13 @@ import pytest
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.linalg import solve_triangular
 from pytensor.tensor.variable import TensorConstant
-from scipy import sparse
 
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
 from pymc_inla.compile.affine import AffineExpression
-from pymc_inla.compile.coloring import color_columns, seeds
 from pymc_inla.compile.mode import data_as_inputs
 from pymc_inla.errors import UnsupportedModelError
-from pymc_inla.lgm import Hyperparameter, Latent, Pattern
+from pymc_inla.lgm import Hyperparameter, Latent
 
 RNG = np.random.default_rng(3)
 M = RNG.normal(size=(4, 6))
@@ -70,28 +68,6 @@ def test_interpreter_against_the_jacobian(name):
     expected = np.hstack([in_v.reshape(value.size, 6), in_w.reshape(value.size, 18)])
     np.testing.assert_allclose(found.A.toarray(), expected, rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(found.offset, value, rtol=1e-14, atol=1e-14)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_coloring_recovers_every_entry(seed):
-    rng = np.random.default_rng(seed)
-    matrix = sparse.random_array((30, 20), density=0.15, rng=rng, format="csr")
-    pattern = Pattern.from_matrix(matrix)
-    colors = color_columns(pattern, [(0, 5), (5, 6), (6, 20)])
-    dense = matrix.toarray() != 0
-    for color in range(colors.max() + 1):
-        assert dense[:, colors == color].sum(axis=1).max() <= 1
-    read = np.empty(pattern.nnz)
-    for color, vector in enumerate(seeds(colors)):
-        at = colors[pattern.indices] == color
-        read[at] = (matrix @ vector)[pattern.rows[at]]
-    np.testing.assert_allclose(read, pattern.to_matrix(matrix.data).data, rtol=1e-14)
-
-
-def test_a_group_effect_is_one_color():
-    g = np.arange(50) % 7
-    A = sparse.csr_array((np.ones(50), (np.arange(50), g)), shape=(50, 7))
-    assert color_columns(Pattern.from_matrix(A), [(0, 7)]).max() == 0
 
 
 def switched_slope(threshold):

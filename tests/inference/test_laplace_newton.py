@@ -183,3 +183,23 @@ def test_clamp_keeps_blocks_semidefinite():
         assert np.min(np.linalg.eigvalsh(block)) > -1e-12
     positive = np.concatenate([np.full(2 * n, 2.0), np.full(n, 0.7)])
     np.testing.assert_array_equal(clamp(positive, functions), positive)
+
+
+def test_a_tight_effect_with_unknown_mean_converges_at_the_rounding_of_its_density():
+    """u ~ N(m, sigma^2), sigma = 5e-5 of the sd of the data: the density has eleven digits, and steps that gain less
+    than its rounding are not searched for. The mode is that of the weighted mean."""
+    y, G, sigma = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]), 8, 5e-5
+    Q = np.diag(np.r_[np.full(G, sigma**-2), G * sigma**-2 + 1e-4])
+    Q[:G, G] = Q[G, :G] = -(sigma**-2)
+    functions = build_model(
+        gaussian_noise(y, 0),
+        G,
+        lambda t: (Q + 0 * t[0], np.zeros(G + 1) + 0 * t[0], 0.0 * t[0]),
+        lambda t: (np.eye(G, G + 1) + 0 * t[0], np.zeros(G)),
+        standard_log_prior,
+        [0.0],
+    )
+    found = mode_of(functions, [0.0])
+    assert found.status is Status.CONVERGED
+    assert found.n_passes < 40
+    np.testing.assert_allclose(found.x, np.sum(y) / (G + 1e-4), atol=1e-5)
