@@ -17,6 +17,7 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.tensor.variable import TensorConstant
 
+from pymc_inla.compile.normal_tail import finite_normal_tails
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
 from pymc_inla.compile.ufuncs import use_ufuncs
 
@@ -87,7 +88,7 @@ _IMPOSSIBLE = "local_check_parameter_to_ninf_switch"
 
 def stabilize(log_density: Variable) -> Variable:
     """The same log density, float64, without the overflows and cancellations of how it was written."""
-    log_density = log_density.astype("float64")
+    log_density = finite_normal_tails(log_density.astype("float64"))
     stable = rewrite_graph(log_density, include=("fast_compile", "stabilize", _IMPOSSIBLE), exclude=_BLAS, clone=True)
     return write_out(stable)
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from pymc_inla.errors import InvalidOptionError
+from pymc_inla.errors import ConvergenceError, InvalidOptionError
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
@@ -26,6 +26,10 @@ TOLERANCE = 0.02
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
 """The same for models of more latents and predictors than this, where sd are small and passes over the data dear."""
 
+NO_VALUE = (
+    "quadrature has no finite value at the mode of the Laplace approximation: the log-likelihood or a derivative of it "
+    "is not finite at some of its nodes"
+)
 NEARBY = 2.0
 """Distance in sd between two modes around which the same number of nodes is enough"""
 
@@ -103,6 +107,8 @@ def choose_inner(
     ------
     InvalidOptionError
         If quadrature is asked for and the model has no local latents to integrate one block at a time.
+    ConvergenceError
+        If quadrature is asked for and has no finite value.
     """
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
     laplace = laplace_choice(functions, strategy, partition=partition, **options)
@@ -130,7 +136,12 @@ def choose_inner(
             return chosen, posterior, mode
     large = functions.n_x + functions.n_eta > LARGE
     tolerance = LARGE_TOLERANCE if large else TOLERANCE
-    inner, posterior, mode, change, reason = refine_k(quadrature, mode, lower, upper, tolerance)
+    refined = refine_k(quadrature, mode, lower, upper, tolerance)
+    if refined is None:
+        if strategy == "quadrature":
+            raise ConvergenceError(f"strategy='quadrature': {NO_VALUE}. Use strategy='laplace', and compare with NUTS.")
+        return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
+    inner, posterior, mode, change, reason = refined
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
@@ -158,7 +169,8 @@ def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, l
     def corrections(thetas: np.ndarray) -> np.ndarray:
         values = posterior.evaluate_all(thetas, keep=False)
         better = other.evaluate_all(thetas, keep=False, starts=values)  # the same theta is nearer than any other
-        return np.array([b.log_posterior - v.log_posterior for b, v in zip(better, values, strict=True)])
+        found = np.array([[b.log_posterior, v.log_posterior] for b, v in zip(better, values, strict=True)])
+        return np.diff(np.where(np.isfinite(found), found, np.nan), axis=1)[:, 0] * -1.0
 
     return inner_change(mode, lower, upper, corrections, how)
 
@@ -171,7 +183,8 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
 
     Returns
     -------
-    (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason)
+    (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason), or None where the largest rule has no value at
+    the mode that was known before.
     """
     inner, searched, change = current.inner, False, None
     while True:
@@ -190,6 +203,8 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
             return inner, current, mode, change, reason
         if stable or inner.k >= inner.max_k:
             first = mode
+            if not np.isfinite(current(mode.theta_star, keep=False).log_posterior):
+                return None
             mode = find_theta_mode(current, mode.theta_star, lower, upper, covariance=mode.covariance)
             if np.max(np.abs(first.to_z(mode.theta_star)), initial=0.0) > NEARBY:
                 change = None

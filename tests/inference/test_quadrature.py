@@ -3,6 +3,8 @@
 Binary data in pairs with a large group variance are where the Laplace approximation is worst.
 """
 
+import dataclasses
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -11,8 +13,11 @@ from scipy import integrate, special, stats
 import pymc_inla as pmi
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
+from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.quadrature import QuadratureInner
+from pymc_inla.inference.strategy import choose_inner
+from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg import build_system, choose_local
 
 PAIRS = np.array([[0, 0], [1, 1], [0, 1], [1, 1], [0, 0], [1, 1], [1, 0], [0, 0], [1, 1], [1, 1]])
@@ -162,3 +167,23 @@ def test_laplace_is_off_where_quadrature_is_not(pairs_and_triples):
     laplace = pmi.fit(binary_model(groups), strategy="laplace", draws=5000, chains=1, random_seed=3, progressbar=False)
     draws = np.sort(laplace.posterior["s"].values.ravel())
     assert np.max(np.abs(np.searchsorted(draws, x) / len(draws) - cdf)) > 0.15
+
+
+def test_nodes_without_a_value_leave_the_laplace_approximation():
+    """A derivative that is NaN a little beyond the mode: no rule has a value there, and none is reported."""
+    functions, _ = functions_of(binary_model(PAIRS))
+
+    def log_likelihood(eta, theta):
+        value, gradient, W = dataclasses.astuple(functions.log_likelihood(eta, theta))
+        return Likelihood(value, np.where(np.abs(eta) < 3.0, gradient, np.nan), W)
+
+    narrow = dataclasses.replace(functions, log_likelihood=log_likelihood, only=None)
+    start = functions.theta_initial
+    with np.errstate(invalid="ignore"):
+        choice, _, mode = choose_inner(narrow, "auto", start)
+        assert choice.strategy == "laplace"
+        assert not choice.quadrature_fits
+        assert "no finite value" in choice.reason
+        assert mode.log_posterior == choose_inner(narrow, "laplace", start)[2].log_posterior
+        with pytest.raises(ConvergenceError, match=r"no finite value.*strategy='laplace'"):
+            choose_inner(narrow, "quadrature", start)
