@@ -340,7 +340,8 @@ def _full(M) -> sparse.csr_array:
 
 
 def _by_unit_vectors(node, affine, value, n_x):
-    """Any other linear Op: its matrix is what it does to unit vectors of its dependent inputs."""
+    """Any other linear Op: its matrix is what it does to unit vectors of its dependent inputs. An Op that works on
+    every member of a batch by itself gets one unit vector of all members at once."""
     dependent = [v for v in dict.fromkeys(node.inputs) if v in affine]
     fixed = [v for v in dict.fromkeys(node.inputs) if v not in affine and not isinstance(v, Constant)]
     fresh = node.clone()
@@ -354,13 +355,18 @@ def _by_unit_vectors(node, affine, value, n_x):
     zero = {v: np.zeros(affine[v].shape) if v in affine else value[v] for v in order}
     (origin,) = function(*(zero[v] for v in order))
     A = sparse.csr_array((offset.size, n_x))
+    n_batch = node.op.batch_ndim(node) if isinstance(node.op, Blockwise) else 0
     for v in dependent:
-        size = affine[v].offset.size
-        columns = np.empty((offset.size, size))
-        for k in range(size):
-            unit = np.zeros(size)
-            unit[k] = 1.0
-            (column,) = function(*(unit.reshape(affine[v].shape) if w is v else zero[w] for w in order))
-            columns[:, k] = (np.asarray(column, float) - origin).ravel()
-        A = A + sparse.csr_array(columns) @ affine[v].A
+        shape, size = affine[v].shape, affine[v].offset.size
+        position, entries = np.arange(size).reshape(shape), []
+        for k in np.ndindex(shape[n_batch:]):
+            unit = np.zeros(shape)
+            unit[..., *k] = 1.0
+            (column,) = function(*(unit if w is v else zero[w] for w in order))
+            change = np.asarray(column, float) - origin
+            members = position[..., *k].reshape(shape[:n_batch] + (1,) * (offset.ndim - n_batch))
+            rows = np.flatnonzero(change)
+            entries.append((change.ravel()[rows], rows, np.broadcast_to(members, offset.shape).ravel()[rows]))
+        values, rows, columns = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+        A = A + sparse.csr_array((values, (rows, columns)), shape=(offset.size, size)) @ affine[v].A
     return Affine(sparse.csr_array(A), offset)

@@ -13,7 +13,7 @@ from pymc_inla.inference.local_design import SplitDesign
 from pymc_inla.inference.local_part import LocalPart
 from pymc_inla.inference.newton import clamp
 from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Prior
-from pymc_inla.linalg.cholesky import mirror_lower
+from pymc_inla.linalg.cholesky import LOST, mirror_lower
 from pymc_inla.linalg.matvec import multiply, multiply_transposed
 
 INFORMATIVE = 1e4
@@ -60,7 +60,10 @@ class Conditional:
         block = self.blocks.whole.m_block
         if r.shape[1] == 1:
             return r / self.Q_gg[block, :, 0]
-        return np.linalg.solve(self.Q_gg[block], r[:, :, None])[:, :, 0]
+        # correlations so near to one that rounding leaves nothing of the rest: like a block without prior precision
+        lost = np.linalg.det(self.Q_gg) < LOST * np.prod(np.einsum("gcc->gc", self.Q_gg), axis=1)
+        Q_gg = np.where(lost[:, None, None], np.nan, self.Q_gg)
+        return np.linalg.solve(Q_gg[block], r[:, :, None])[:, :, 0]
 
     def prior_mean(self, x_S) -> np.ndarray:
         """P x_S = u - w, (G, b)"""

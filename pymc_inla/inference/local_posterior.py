@@ -22,6 +22,7 @@ from pymc_inla.inference.gauss_hermite import Rule
 from pymc_inla.inference.local_conditional import Conditional, ConditionalPart
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
+from pymc_inla.linalg.cholesky import lost_in_rounding
 from pymc_inla.linalg.finite import all_finite
 from pymc_inla.linalg.matvec import multiply_transposed
 
@@ -202,14 +203,18 @@ def find_local_mode(c: ConditionalPart, x_S: np.ndarray, u: np.ndarray) -> Local
 
 
 def _inverse_root(H):
-    """R with R R' = H^-1 for each (b, b) matrix, and log |R|; None if one is not positive definite."""
+    """R with R R' = H^-1 for each (b, b) matrix, and log |R|; None if one is not positive definite
+    in the digits there are."""
     if H.shape[1] == 1:
         if H.min() <= 0:
             return None, None
         return 1.0 / np.sqrt(H), -0.5 * np.log(H[:, 0, 0])
-    if np.linalg.eigvalsh(H)[:, 0].min() <= 0:
+    try:
+        L = np.linalg.cholesky(H)
+    except np.linalg.LinAlgError:
         return None, None
-    L = np.linalg.cholesky(H)
+    if lost_in_rounding(np.diagonal(L, axis1=1, axis2=2) ** 2, np.diagonal(H, axis1=1, axis2=2)):
+        return None, None
     root = np.swapaxes(np.linalg.inv(L), 1, 2)
     return root, -np.sum(np.log(np.diagonal(L, axis1=1, axis2=2)), axis=1)
 

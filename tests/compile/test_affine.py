@@ -46,6 +46,10 @@ EXPRESSIONS = {
     "increment": pt.inc_subtensor(v[np.array([0, 2])], w[0, :2]),
     "zero-sum extension": pt.concatenate([v, -v.sum(keepdims=True)]),
     "triangular solve": solve_triangular(L, v, lower=True),
+    "batched triangular solve": solve_triangular(
+        pt.stack([L[:3, :3], 2 * L[3:, 3:], L[1:4, 1:4]]), w.T.reshape((3, 3, 2)), lower=True
+    ).flatten(),
+    "triangular solve for a batch": solve_triangular(L, w, lower=True, b_ndim=1).flatten(),
     "where": pt.where(np.array([1, 0, 1, 0, 1, 0], bool), v, t),
     "alloc": pt.alloc(v[2], 5),
     "difference operator": pt.diff(v),

@@ -19,6 +19,7 @@ from pymc_inla.inference.quadrature import QuadratureInner
 from pymc_inla.inference.strategy import choose_inner
 from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg import build_system, choose_local
+from pymc_inla.status import Status
 
 PAIRS = np.array([[0, 0], [1, 1], [0, 1], [1, 1], [0, 0], [1, 1], [1, 0], [0, 0], [1, 1], [1, 1]])
 
@@ -187,3 +188,30 @@ def test_nodes_without_a_value_leave_the_laplace_approximation():
         assert mode.log_posterior == choose_inner(narrow, "laplace", start)[2].log_posterior
         with pytest.raises(ConvergenceError, match=r"no finite value.*strategy='laplace'"):
             choose_inner(narrow, "quadrature", start)
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_correlated_effects_whose_matrix_is_lost_in_rounding(mean):
+    """Far out on the log scale of the second sd the precision of a block is singular in sixteen digits. The search for
+    other modes goes there; an evaluation there continues the slope of the log density, or says that it has failed."""
+    rng = np.random.default_rng(1)
+    g, x = np.repeat(np.arange(6), 5), rng.normal(size=30)
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 2, shape=2)
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2, sd_dist=pm.Exponential.dist(1.0, shape=2))
+        u = pm.MvNormal("u", mu=b if mean else np.zeros(2), chol=chol, shape=(6, 2))
+        eta = u[g, 0] + u[g, 1] * x + (0 if mean else b[0] + b[1] * x)
+        pm.Bernoulli("y", logit_p=eta, observed=rng.integers(0, 2, 30))
+    functions, partition = functions_of(model)
+    inner = QuadratureInner(functions, partition, k=5)
+
+    def at(t):
+        return inner.evaluate(np.array([0.0, 0.3, t]), gradient=False)
+
+    start, slope = at(-9.0).log_posterior, at(-9.0).log_posterior - at(-10.0).log_posterior
+    for t in np.arange(-11.0, -36.0, -1.0):
+        point = at(t)
+        if point.status is Status.CONVERGED:
+            assert point.log_posterior == pytest.approx(start + slope * (t + 9.0), abs=0.05)
+        else:
+            assert t < -14.0
