@@ -46,34 +46,35 @@ def color_symmetric(pattern: Pattern, blocks) -> Coloring:
     pattern : Pattern (n, n)
     blocks : list of (start, stop)
         Whole variables. Their columns are colored within themselves first; then each of these classes gets the first
-        color with which every entry can still be read.
+        color, of those that the variable has not used, with which every entry can still be read.
     """
     rows, columns = pattern.rows, pattern.indices
     mirror = np.argsort(columns, kind="stable")
     colors, n_colors = np.full(pattern.shape[1], -1), 0
-    for members in _classes(pattern, blocks):
-        for color in range(n_colors + 1):
-            colors[members] = color
-            if _readable(rows, columns, mirror, colors):
-                n_colors = max(n_colors, color + 1)
-                break
-        else:
-            # a column of its own color is alone in every row
-            colors[members] = n_colors + np.arange(len(members))
-            n_colors += len(members)
+    for start, stop in blocks:
+        free = list(range(n_colors))
+        for members in _classes(pattern, start, stop):
+            for color in [*free, n_colors] if len(members) > 1 else free:
+                colors[members] = color
+                if _readable(rows, columns, mirror, colors):
+                    break
+            else:
+                # a column of its own color is alone in every row
+                colors[members] = n_colors + np.arange(len(members))
+            free = [color for color in free if color != colors[members[0]]]
+            n_colors = max(n_colors, int(colors[members].max()) + 1)
     here = _alone(rows, columns, colors)
     return Coloring(_seeds(colors), np.where(here, colors[columns], colors[rows]), np.where(here, rows, columns))
 
 
-def _classes(pattern: Pattern, blocks) -> list[np.ndarray]:
-    """Columns of each block that share no row of it."""
-    found = []
-    for start, stop in blocks:
-        within = pattern.rows, pattern.indices
-        kept = np.flatnonzero(np.all([(start <= index) & (index < stop) for index in within], axis=0))
-        own = _color(within[0][kept] - start, within[1][kept] - start, stop - start, stop - start, [(0, stop - start)])
-        found += [start + np.flatnonzero(own == color) for color in range(own.max(initial=-1) + 1)]
-    return found
+def _classes(pattern: Pattern, start: int, stop: int) -> list[np.ndarray]:
+    """Columns of a block that share no row of it."""
+    n = stop - start
+    entries = slice(*np.searchsorted(pattern.rows, [start, stop]))
+    rows, columns = pattern.rows[entries] - start, pattern.indices[entries] - start
+    own = (columns >= 0) & (columns < n)
+    colors = _color(rows[own], columns[own], n, n, [(0, n)])
+    return [start + np.flatnonzero(colors == color) for color in range(colors.max(initial=-1) + 1)]
 
 
 def _alone(rows, columns, colors) -> np.ndarray:
