@@ -358,6 +358,8 @@ def _by_unit_vectors(node, affine, value, n_x):
     n_batch = node.op.batch_ndim(node) if isinstance(node.op, Blockwise) else 0
     for v in dependent:
         shape, size = affine[v].shape, affine[v].offset.size
+        if size == 0:
+            continue
         position, entries = np.arange(size).reshape(shape), []
         for k in np.ndindex(shape[n_batch:]):
             unit = np.zeros(shape)

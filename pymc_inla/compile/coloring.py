@@ -26,7 +26,7 @@ class Coloring:
 
 
 def color_matrix(pattern: Pattern, blocks) -> Coloring:
-    """Of any matrix (m, n).
+    """Seeds of any matrix (m, n), by columns that share no row.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def color_matrix(pattern: Pattern, blocks) -> Coloring:
     blocks : list of (start, stop)
         Columns that are tried as one color first: whole variables.
     """
-    colors = _color_columns(pattern, blocks)
+    colors = _color_columns(pattern.rows, pattern.indices, *pattern.shape, blocks)
     return Coloring(_seeds(colors), colors[pattern.indices], pattern.rows)
 
 
 def color_symmetric(pattern: Pattern, blocks) -> Coloring:
-    """Of a symmetric matrix (n, n) whose pattern has its full diagonal.
+    """Seeds of a symmetric matrix (n, n) whose pattern has its full diagonal.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _classes(pattern: Pattern, start: int, stop: int) -> list[np.ndarray]:
     entries = slice(*np.searchsorted(pattern.rows, [start, stop]))
     rows, columns = pattern.rows[entries] - start, pattern.indices[entries] - start
     own = (columns >= 0) & (columns < n)
-    colors = _color(rows[own], columns[own], n, n, [(0, n)])
+    colors = _color_columns(rows[own], columns[own], n, n, [(0, n)])
     return [start + np.flatnonzero(colors == color) for color in range(colors.max(initial=-1) + 1)]
 
 
@@ -90,12 +90,8 @@ def _readable(rows, columns, mirror, colors) -> bool:
     return bool(np.all(alone | alone[mirror] | pending))
 
 
-def _color_columns(pattern: Pattern, blocks) -> np.ndarray:
+def _color_columns(rows, columns, n_rows: int, n_columns: int, blocks) -> np.ndarray:
     """Color of each column, so that no row meets two columns of one color."""
-    return _color(pattern.rows, pattern.indices, *pattern.shape, blocks)
-
-
-def _color(rows, columns, n_rows: int, n_columns: int, blocks) -> np.ndarray:
     colors = np.full(n_columns, -1)
     order = np.argsort(columns, kind="stable")
     rows_by_column = rows[order]

@@ -21,7 +21,7 @@ JOINT = -1.0
 """Where PyMC changes branches"""
 NOTHING = -40.0
 """Logarithm of a ratio that adds nothing to one"""
-ROOT = np.float64(np.sqrt(2.0))
+ROOT = np.sqrt(2.0)
 
 
 def log_ndtr(z: Variable) -> Variable:

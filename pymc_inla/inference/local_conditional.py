@@ -46,7 +46,11 @@ class Conditional:
         R = np.zeros((B.whole.n_m, B.b))
         R[B.Q_m, B.Q_LS_component] = self.prior.Q[B.Q_LS]
         with np.errstate(all="ignore"):
-            # a block without prior precision gives NaN, which ends the evaluation as not finite
+            # a block without prior precision gives NaN, which ends the evaluation as not finite; so does one whose
+            # correlations are so near to one that rounding leaves nothing of the rest
+            if B.b > 1:
+                lost = np.linalg.det(self.Q_gg) < LOST * np.prod(np.einsum("gcc->gc", self.Q_gg), axis=1)
+                self.Q_gg = np.where(lost[:, None, None], np.nan, self.Q_gg)
             self.P = -self.solve_Q_gg(R)
         change = np.zeros(self.Q_SS.shape)
         B.whole.add_products(R.T, self.P.T, change)
@@ -60,10 +64,7 @@ class Conditional:
         block = self.blocks.whole.m_block
         if r.shape[1] == 1:
             return r / self.Q_gg[block, :, 0]
-        # correlations so near to one that rounding leaves nothing of the rest: like a block without prior precision
-        lost = np.linalg.det(self.Q_gg) < LOST * np.prod(np.einsum("gcc->gc", self.Q_gg), axis=1)
-        Q_gg = np.where(lost[:, None, None], np.nan, self.Q_gg)
-        return np.linalg.solve(Q_gg[block], r[:, :, None])[:, :, 0]
+        return np.linalg.solve(self.Q_gg[block], r[:, :, None])[:, :, 0]
 
     def prior_mean(self, x_S) -> np.ndarray:
         """P x_S = u - w, (G, b)"""

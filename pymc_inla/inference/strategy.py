@@ -169,8 +169,9 @@ def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, l
     def corrections(thetas: np.ndarray) -> np.ndarray:
         values = posterior.evaluate_all(thetas, keep=False)
         better = other.evaluate_all(thetas, keep=False, starts=values)  # the same theta is nearer than any other
-        found = np.array([[b.log_posterior, v.log_posterior] for b, v in zip(better, values, strict=True)])
-        return np.diff(np.where(np.isfinite(found), found, np.nan), axis=1)[:, 0] * -1.0
+        found = np.array([[e.log_posterior for e in evaluations] for evaluations in (better, values)])
+        found[~np.isfinite(found)] = np.nan
+        return found[0] - found[1]
 
     return inner_change(mode, lower, upper, corrections, how)
 

@@ -195,12 +195,11 @@ class SparseSystem(Products):
         order, template = self._Q_sparse_pattern
         Q_own = sparse.csr_array((Q[order], template.indices, template.indptr), shape=template.shape)
         crossed = s.T @ q
-        T = s.T @ (Q_own @ s) - crossed - crossed.T
-        T[self.Q_shared[1], self.Q_shared[2]] += Q[self.Q_shared[0]]
-        before = np.zeros(self.n_tail)
-        own = self.Q_shared[1] == self.Q_shared[2]
-        before[self.Q_shared[1][own]] = Q[self.Q_shared[0][own]]
-        T[n_S:, :n_S] += self.constraints.shared
+        T = np.zeros((self.n_tail, self.n_tail))
+        T[self.Q_shared[1], self.Q_shared[2]] = Q[self.Q_shared[0]]
+        T[n_S:, :n_S] = self.constraints.shared
+        before = T.diagonal().copy()
+        T += s.T @ (Q_own @ s) - crossed - crossed.T
         kernels.add_residuals(A, W, self.layout, s, T)
         tail = factorize_tail(T, self.constraints, before)
         log_determinant = np.sum(np.log(pivots)) + tail.log_determinant + self.constraints.log_determinant
