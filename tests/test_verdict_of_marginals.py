@@ -60,7 +60,9 @@ def test_gap_of_draws(right):
     assert draws_gap(draws, x, shifted) > GAP_CHECK
     assert draws_gap(draws, x, None) == 0.0
     assert draws_gap(draws, wide, theta) > GAP_CHECK
-    assert draws_gap(replace(draws, resampled=False), wide, shifted) == 0.0
+    uncorrected = replace(draws, resampled=False, efficiency=0.001)
+    assert draws_gap(uncorrected, x, theta) == 0.0
+    assert draws_gap(uncorrected, wide, theta) > GAP_CHECK
 
 
 def test_long_tails_are_no_gap():

@@ -14,6 +14,7 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.utils import MethodNotDefined
 
+from pymc_inla.compile.branches import leave_out_branches
 from pymc_inla.compile.families import ClosedForm
 from pymc_inla.compile.mode import compile_function, split_theta, stabilize
 from pymc_inla.compile.recognize import recognize_family
@@ -209,7 +210,7 @@ def refuse_missing_derivatives(name):
 
 
 def _gradient(scalar, variables):
-    return pt.grad(scalar, variables, disconnected_inputs="ignore", return_disconnected="zero")
+    return leave_out_branches(pt.grad(scalar, variables, disconnected_inputs="ignore", return_disconnected="zero"))
 
 
 class _Vectorized:

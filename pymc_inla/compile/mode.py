@@ -18,6 +18,8 @@ from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.tensor.variable import TensorConstant
 
 from pymc_inla.compile.normal_tail import finite_normal_tails
+from pymc_inla.compile.parameter_checks import check_each
+from pymc_inla.compile.probabilities import exact_logarithms, finite_complements
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
 from pymc_inla.compile.ufuncs import use_ufuncs
 
@@ -88,9 +90,9 @@ _IMPOSSIBLE = "local_check_parameter_to_ninf_switch"
 
 def stabilize(log_density: Variable) -> Variable:
     """The same log density, float64, without the overflows and cancellations of how it was written."""
-    log_density = finite_normal_tails(log_density.astype("float64"))
+    log_density = exact_logarithms(finite_normal_tails(check_each(log_density.astype("float64"))))
     stable = rewrite_graph(log_density, include=("fast_compile", "stabilize", _IMPOSSIBLE), exclude=_BLAS, clone=True)
-    return write_out(stable)
+    return finite_complements(write_out(stable))
 
 
 def write_out(expression: Variable) -> Variable:

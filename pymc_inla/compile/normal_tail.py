@@ -9,13 +9,9 @@ import numpy as np
 import pytensor.scalar as ps
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import clone_replace
-from pytensor.graph.traversal import applys_between
 from pytensor.scalar.math import Erf, Erfc, Erfcx
-from pytensor.tensor.basic import Alloc
-from pytensor.tensor.elemwise import DimShuffle, Elemwise
-from pytensor.tensor.shape import Reshape
-from pytensor.tensor.variable import TensorConstant
+
+from pymc_inla.compile.graph import constant_number, is_elementwise, replace_nodes
 
 JOINT = -1.0
 """Where PyMC changes branches"""
@@ -47,16 +43,14 @@ def log_ndtr_difference(a: Variable, b: Variable) -> Variable:
 def finite_normal_tails(expression: Variable) -> Variable:
     """The same expression with the forms of this file in the place of PyMC's `normal_lcdf`, `normal_lccdf` and
     `log_diff_normal_cdf`."""
-    written = {}
-    for node in applys_between([], [expression]):
-        if _is(node, ps.Switch):
-            new = _distribution_function(*node.inputs)
-            if new is None:
-                new = _difference(*node.inputs)
-            if new is not None:
-                (out,) = node.outputs
-                written[out] = out.type.filter_variable(new.astype(out.dtype))
-    return clone_replace([expression], written, rebuild_strict=False)[0] if written else expression
+    return replace_nodes([expression], _finite)[0]
+
+
+def _finite(node) -> Variable | None:
+    if not is_elementwise(node, ps.Switch):
+        return None
+    new = _distribution_function(*node.inputs)
+    return _difference(*node.inputs) if new is None else new
 
 
 def _distribution_function(beyond: Variable, tail: Variable, rest: Variable) -> Variable | None:
@@ -72,12 +66,14 @@ def _distribution_function(beyond: Variable, tail: Variable, rest: Variable) -> 
 
 def _difference(right: Variable, above: Variable, other: Variable) -> Variable | None:
     """The difference that PyMC writes as log(1/2) + switch(right, above, switch(left, below, middle)), plus log 2."""
-    if not (_meets(above, Erfcx) and _is(other.owner, ps.Switch) and _meets(other.owner.inputs[2], Erf)):
+    if not (_meets(above, Erfcx) and is_elementwise(other.owner, ps.Switch) and _meets(other.owner.inputs[2], Erf)):
         return None
     x, y = _compared(other.owner.inputs[0], ps.LT, 0.0), _compared(right, ps.GT, 0.0)
     if x is None or y is None:
         return None
-    a, b = (t.owner.inputs[0] if _is(t.owner, ps.TrueDiv) else t * ROOT for t in (x, y))  # without their 1 / sqrt 2
+    a, b = (
+        t.owner.inputs[0] if is_elementwise(t.owner, ps.TrueDiv) else t * ROOT for t in (x, y)
+    )  # without their 1 / sqrt 2
     if _has_bound(a, np.inf):
         return log_ndtr(-b) + np.log(2.0)
     if _has_bound(b, -np.inf):
@@ -87,26 +83,15 @@ def _difference(right: Variable, above: Variable, other: Variable) -> Variable |
 
 def _has_bound(z: Variable, bound: float) -> bool:
     """Whether z is (bound - mu) / sigma."""
-    while _is(z.owner, ps.TrueDiv):
+    while is_elementwise(z.owner, ps.TrueDiv):
         z = z.owner.inputs[0]
-    return _is(z.owner, ps.Sub) and _is_constant(z.owner.inputs[0], bound)
+    return is_elementwise(z.owner, ps.Sub) and constant_number(z.owner.inputs[0]) == bound
 
 
 def _compared(condition: Variable, scalar_op, value: float) -> Variable | None:
     """z where the condition is z < value (or >, by the operation)."""
     node = condition.owner
-    return node.inputs[0] if _is(node, scalar_op) and _is_constant(node.inputs[1], value) else None
-
-
-def _is(node, scalar_op) -> bool:
-    return node is not None and isinstance(node.op, Elemwise) and isinstance(node.op.scalar_op, scalar_op)
-
-
-def _is_constant(variable: Variable, value: float) -> bool:
-    """Whether it is this number, in any shape."""
-    while variable.owner is not None and isinstance(variable.owner.op, (DimShuffle, Reshape, Alloc)):
-        variable = variable.owner.inputs[0]
-    return isinstance(variable, TensorConstant) and bool(np.all(variable.data == value))
+    return node.inputs[0] if is_elementwise(node, scalar_op) and constant_number(node.inputs[1]) == value else None
 
 
 ARITHMETIC = (ps.Log, ps.Log1p, ps.Exp, ps.Sqr, ps.Neg, ps.Mul, ps.TrueDiv, ps.Sub, ps.Add)
@@ -115,4 +100,6 @@ ARITHMETIC = (ps.Log, ps.Log1p, ps.Exp, ps.Sqr, ps.Neg, ps.Mul, ps.TrueDiv, ps.S
 def _meets(variable: Variable, scalar_op) -> bool:
     """Whether this function is below the arithmetic that ends in a variable."""
     node = variable.owner
-    return _is(node, scalar_op) or (_is(node, ARITHMETIC) and any(_meets(part, scalar_op) for part in node.inputs))
+    return is_elementwise(node, scalar_op) or (
+        is_elementwise(node, ARITHMETIC) and any(_meets(part, scalar_op) for part in node.inputs)
+    )

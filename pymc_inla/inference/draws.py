@@ -8,6 +8,7 @@ is blurred by less than Monte Carlo error; in more dimensions theta itself is dr
 
 Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
 shape k allows, the draws are resampled, and follow the target of the inner approximation rather than the approximation.
+Where few of them would be left, they are resampled from several times as many.
 Where a pass over the data per draw would be too dear, the densities are NaN and nothing is resampled.
 """
 
@@ -26,6 +27,8 @@ from pymc_inla.inference.theta_posterior import ThetaPosterior
 GOOD_K, GOOD_EFFICIENCY = 0.7, 0.5
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
+MOST_TIMES = 10
+"""As many draws per draw asked for are made where the weights leave few of them"""
 SAMPLED_AT_ONCE = 1_000_000
 """Elements of x drawn at once, beside the array that they go to: memory that is used again stays in the cache."""
 MAX_COPY = 2e7
@@ -47,7 +50,8 @@ class Draws:
     k_hat: float
     """Pareto shape of the importance ratios, before resampling"""
     efficiency: float
-    """Effective sample size of the weights over the number of draws"""
+    """Effective sample size of the weights over the number of draws, of which there may have been several times as many
+    before resampling"""
     resampled: bool
     log_evidence: float
     """log of the mean importance ratio: log p(y) by importance sampling, of the draws before resampling"""
@@ -76,10 +80,59 @@ def draw_joint(
     size : int
         n_x + n_eta, which decides how many values of theta are evaluated.
     """
+    densities = n_draws * size <= MAX_DENSITY_WORK
+    drawn = _propose(posterior, integral, n_draws, seed, size=size, densities=densities)
+    if not densities:
+        return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, np.nan, np.nan, False, np.nan, np.nan)
+    smooth, k_hat, efficiency = _weights(drawn.log_ratio)
+    times = min(np.ceil(GOOD_EFFICIENCY / efficiency), MOST_TIMES, MAX_DENSITY_WORK // (n_draws * size))
+    if k_hat < GOOD_K and times > 1:
+        drawn = _propose(posterior, integral, int(times) * n_draws, seed, size=size, densities=True)
+        smooth, k_hat, efficiency = _weights(drawn.log_ratio)
+    n = len(smooth)
+    evidence, evidence_error = np.nan, np.nan
+    # the shape of the largest of nearly constant ratios says nothing about their mean
+    if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
+        evidence = float(np.logaddexp.reduce(drawn.log_ratio[np.isfinite(drawn.log_ratio)]) - np.log(n))
+        evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n))
+    resampled = bool(k_hat < GOOD_K)
+    rows = np.arange(n_draws)
+    if resampled:
+        rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
+    taken = drawn.theta[rows], _take_rows(drawn.x, rows), drawn.log_p[rows], drawn.log_q[rows]
+    return Draws(*taken, k_hat, efficiency * n / n_draws, resampled, evidence, evidence_error)
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    """Draws of the approximation, in random order."""
+
+    theta: np.ndarray
+    x: np.ndarray
+    log_p: np.ndarray
+    log_q: np.ndarray
+    log_ratio: np.ndarray
+
+
+def _weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Smoothed log weights that sum to one, the shape k, and the effective sample size over the number of draws."""
+    smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
+    return smooth, k_hat, float(1.0 / (len(smooth) * np.sum(np.exp(2 * smooth))))
+
+
+def _propose(
+    posterior: ThetaPosterior,
+    integral: ThetaIntegral,
+    n_draws: int,
+    seed: np.random.SeedSequence,
+    *,
+    size: int,
+    densities: bool,
+) -> _Proposal:
     theta_seed, x_seed, order_seed = seed.spawn(3)
     rng = np.random.default_rng(theta_seed)
     centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)
-    D, densities = len(centers), n_draws * size <= MAX_DENSITY_WORK
+    D = len(centers)
     moves = D > 1
     if moves and (integral.density.d <= 2 or size > 30_000):
         theta = draw_theta(integral.density, n_draws, rng)
@@ -124,21 +177,7 @@ def draw_joint(
     nearest = _nearest(theta[lost], centers, integral)
     for k in np.unique(nearest):
         sample_at(posterior.point(centers[k]), lost[nearest == k], seeds[D + k])
-    if not densities:
-        return Draws(theta_out, x, log_p, log_q, np.nan, np.nan, False, np.nan, np.nan)
-    smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
-    efficiency = float(1.0 / (n_draws * np.sum(np.exp(2 * smooth))))
-    evidence, evidence_error = np.nan, np.nan
-    # the shape of the largest of nearly constant ratios says nothing about their mean
-    if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
-        evidence = float(np.logaddexp.reduce(log_ratio[np.isfinite(log_ratio)]) - np.log(n_draws))
-        evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n_draws))
-    if k_hat < GOOD_K:
-        index = _systematic_rows(np.exp(smooth), n_draws, rng)
-        x = _take_rows(x, index)
-        theta_out, log_p, log_q = theta_out[index], log_p[index], log_q[index]
-    resampled = bool(k_hat < GOOD_K)
-    return Draws(theta_out, x, log_p, log_q, k_hat, efficiency, resampled, evidence, evidence_error)
+    return _Proposal(theta_out, x, log_p, log_q, log_ratio)
 
 
 def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:

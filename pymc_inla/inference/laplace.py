@@ -82,7 +82,13 @@ class LaplacePoint:
             )
         if self.approximation.functions.gaussian or self.approximation.strategy == "gaussian":
             return np.zeros(len(self.x_star))
-        return self.mode.factor.solve(system.multiply_At(A, self.third))
+        shift = self.mode.factor.solve(system.multiply_At(A, self.third))
+        return skew_normal.bounded_shift(shift, self.sd)
+
+    @cached_property
+    def sd(self) -> np.ndarray:
+        """(n_x,)"""
+        return np.sqrt(np.maximum(self.selected_inverse.diagonal, 0.0))
 
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
@@ -91,8 +97,7 @@ class LaplacePoint:
             found = laplace_moments(self)
             if found is not None:
                 return found
-        sd = np.sqrt(np.maximum(self.selected_inverse.diagonal, 0.0))
-        return Moments(self.x_star + self.mean_shift, sd, self._skewness(sd))
+        return Moments(self.x_star + self.mean_shift, self.sd, self._skewness(self.sd))
 
     def _skewness(self, sd) -> np.ndarray:
         """Third cumulant to first order over sd^3: sum_i l_i^(3) cov(x_j, eta_i)^3 / sd_j^3 (Rue et al. 2009, eq. 23).

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.gauss_hermite import gauss_hermite
 from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
@@ -71,6 +72,11 @@ class QuadraturePoint:
     def adjoint(self) -> Adjoint:
         """Derivatives at the nodes, shared between gradient and moments."""
         return Adjoint(self.integral, self.S)
+
+    @cached_property
+    def mean_shift(self) -> np.ndarray:
+        """(n_S,) difference between the conditional mean of x_S and its mode, to first order."""
+        return skew_normal.bounded_shift(self.adjoint.v, np.sqrt(np.maximum(np.diag(self.S), 0.0)))
 
     @cached_property
     def conditional_draws(self):

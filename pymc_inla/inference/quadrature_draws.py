@@ -108,7 +108,7 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
     else:
         deviation, log_scale = np.zeros((m, blocks.n_S)), 0.0
     log_q_S = log_scale - 0.5 * np.sum(normals**2, axis=1)
-    x_S = integral.x_S + point.adjoint.v + deviation
+    x_S = integral.x_S + point.mean_shift + deviation
     local = point.conditional_draws
     if densities:
         local.prepare_exact()

@@ -27,7 +27,7 @@ SKEWNESS_BUDGET = 3e6
 
 def latent_moments(point) -> Moments:
     """Moments of p~(x_j | theta, y), each (n_x,)."""
-    B, c, v = point.approximation.blocks, point.integral.conditional, point.adjoint.v
+    B, c, v = point.approximation.blocks, point.integral.conditional, point.mean_shift
     mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
     mean[B.shared] = point.integral.x_S + v
     sd[B.shared] = np.sqrt(np.maximum(np.diag(point.S), 0.0))
@@ -54,7 +54,7 @@ def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tu
 
 def predictor_moments(point, every: int = 1) -> Moments:
     """Moments of p~(eta_r | theta, y) for r = 0, every, 2 every, ...: eta = offset + A_S x_S + a'u."""
-    v = point.adjoint.v
+    v = point.mean_shift
     mean_S = point.integral.x_S + v
 
     def of_part(adjoint: PartAdjoint):

@@ -32,6 +32,10 @@ by 20 % at 0.02."""
 GAP_CHECK = 0.05
 """Posterior sd by which draws and deterministic marginals may differ beyond Monte Carlo error. Marginals that
 are off by 0.1 are seen from about 6000 effective draws on."""
+APART_CHECK = 0.2
+"""The same for draws that importance weights did not correct: they are an approximation like the marginals"""
+COMPARED = 5_000_000
+"""Elements of draws that are compared: in larger models evenly spaced latents"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ FEW_DRAWS = 400
 
 def draws_gap(draws, marginals_x: Marginals, marginals_theta: Marginals | None) -> float:
     """Largest distance of the means and sds of the draws from the deterministic marginals, in sd, beyond four Monte
-    Carlo errors; zero when the draws were not corrected by importance weights.
+    Carlo errors.
 
     Hyperparameters are the more telling: their marginals know the inner approximation, their draws what they should be.
 
@@ -100,18 +104,19 @@ def draws_gap(draws, marginals_x: Marginals, marginals_theta: Marginals | None) 
     marginals_x, marginals_theta : Marginals
         None for hyperparameters that are fixed.
     """
-    if not draws.resampled:
-        return 0.0
-    effective = len(draws.x) * min(draws.efficiency, 1.0)
-    gap = _gap(draws.x, marginals_x, effective)
-    return gap if marginals_theta is None else max(gap, _gap(draws.theta, marginals_theta, effective))
+    effective = len(draws.x) * (min(draws.efficiency, 1.0) if draws.resampled else 1.0)
+    every = 1 + draws.x.size // COMPARED
+    gap = _gap(draws.x[:, ::every], marginals_x.mean[::every], marginals_x.sd[::every], effective)
+    if marginals_theta is None:
+        return gap
+    return max(gap, _gap(draws.theta, marginals_theta.mean, marginals_theta.sd, effective))
 
 
-def _gap(values: np.ndarray, marginals: Marginals, effective: float) -> float:
+def _gap(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, effective: float) -> float:
     """Largest difference in a mean, in sd, or in a sd, relative, beyond four Monte Carlo errors of so many draws."""
     # elements that constraints fix differ by rounding only
-    free = (marginals.sd > 1e-9 * np.abs(marginals.mean)) & (marginals.sd > 1e-12 * np.max(marginals.sd, initial=0.0))
-    values, mean, sd = values[:, free], marginals.mean[free], marginals.sd[free]
+    free = (sd > 1e-9 * np.abs(mean)) & (sd > 1e-12 * np.max(sd, initial=0.0)) & np.isfinite(mean)
+    values, mean, sd = values[:, free], mean[free], sd[free]
     z = (values - mean) / sd
     gap = np.max(np.abs(z.mean(0)) - 4.0 / np.sqrt(effective), initial=0.0)
     if effective >= FEW_DRAWS:
@@ -122,6 +127,11 @@ def _gap(values: np.ndarray, marginals: Marginals, effective: float) -> float:
         error = 4.0 * np.sqrt(np.maximum(kurtosis - 1, 4.0) / (4 * effective))
         gap = np.max(np.abs(np.sqrt(second) - 1) - error, initial=gap)
     return float(gap)
+
+
+def undefined(*marginals: Marginals | None) -> int:
+    """How many marginals have no finite mean or sd."""
+    return sum(int(np.sum(~np.isfinite(m.mean + m.sd))) for m in marginals if m is not None)
 
 
 def judge(
@@ -136,6 +146,8 @@ def judge(
     method: str,
     quadrature_fits: bool,
     gap: float = 0.0,
+    resampled: bool = True,
+    n_undefined: int = 0,
     theta_k_hat: float = np.nan,
     cancellation: float = 0.0,
 ) -> Reliability:
@@ -167,7 +179,15 @@ def judge(
             "integration over the hyperparameters: further points would move a quantile by about "
             f"{outer_change:.2f} sd; the posterior of the hyperparameters has an awkward shape, compare with NUTS",
         )
-    if gap > GAP_CHECK:
+    if n_undefined:
+        say(2, f"deterministic marginals: {n_undefined} have no finite mean or sd; compare with NUTS")
+    if gap > APART_CHECK and not resampled:
+        say(
+            1,
+            f"the draws, which importance weights could not correct, and the deterministic marginals differ by "
+            f"{gap:.2f} sd beyond Monte Carlo error: one of the two approximations is off; compare with NUTS",
+        )
+    if gap > GAP_CHECK and resampled:
         say(
             1,
             f"deterministic marginals: the importance-corrected draws differ from them by {gap:.2f} sd beyond Monte "

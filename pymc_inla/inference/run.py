@@ -24,7 +24,7 @@ from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
 from pymc_inla.inference.observation_order import Arrangement, arrange, one_predictor_each
 from pymc_inla.inference.parallel import map_in_order, suit_cores
-from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge
+from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge, undefined
 from pymc_inla.inference.strategy import (
     LARGE,
     Choice,
@@ -162,6 +162,8 @@ def run_inference(
         method=integral.method,
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
         gap=draws_gap(draws, latent_summary, None if integral.method in ("eb", "none") else theta_summary),
+        resampled=draws.resampled,
+        n_undefined=undefined(latent_summary, theta_summary, predictor_summary),
         theta_k_hat=integral.k_hat,
         cancellation=posterior.point(integral.highest).cancellation,
     )

@@ -13,6 +13,7 @@ from scipy.special import log_ndtr, ndtr, owens_t
 MAX_SKEWNESS = 0.99
 MAX_EXPANSION = 0.9
 """Bound of skewnesses that come from an expansion in the third derivatives, which is none any more beyond it."""
+MOST_SHIFT = np.sqrt(3.0)
 _HALF_GAP = (4.0 - np.pi) / 2.0
 
 
@@ -41,6 +42,17 @@ def cdf(x, xi, omega, alpha) -> np.ndarray:
 def bounded(skewness) -> np.ndarray:
     """A skewness from an expansion, within what the expansion can say."""
     return np.clip(skewness, -MAX_EXPANSION, MAX_EXPANSION)
+
+
+def bounded_shift(shift, sd) -> np.ndarray:
+    """Distances of means from modes that come from an expansion, (n,), within what is possible.
+
+    The mean of a distribution with one mode is within sqrt(3) sd of it (Johnson & Rogers 1951). An expansion that says
+    more is none any more; all elements are shortened together, so that linear combinations that are fixed stay so.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.max(np.where(sd > 0, np.abs(shift) / sd, 0.0), initial=0.0)
+    return shift if excess <= MOST_SHIFT else shift * (MOST_SHIFT / excess)
 
 
 def standardized(third, sd) -> np.ndarray:

@@ -325,3 +325,6 @@ def test_verdicts():
     assert judge_with(good, mode_status=Status.MAX_ITERATIONS).verdict == "check"
     assert judge_with(good, failed_nodes=2).verdict == "check"
     assert "believe the draws" in judge_with(good, gap=0.3).messages[0]
+    assert "one of the two" in judge_with(good, gap=0.3, resampled=False).messages[0]
+    assert judge_with(good, gap=0.1, resampled=False).verdict == "good"
+    assert judge_with(good, n_undefined=1).verdict == "bad"
