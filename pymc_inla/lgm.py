@@ -43,7 +43,7 @@ class Latent:
     rule: str
     """The rule that recognized it, for people (for example "Normal with precision from sigma_u")."""
     null_space: sparse.csr_array | None = None
-    """(size, q) directions that an intrinsic prior leaves free; None: none, or those where Q has zero rows"""
+    """(size, q) directions that a flat or intrinsic prior leaves free; None: none"""
 
     @property
     def size(self) -> int:

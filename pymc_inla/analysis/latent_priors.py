@@ -5,6 +5,7 @@ from functools import singledispatch
 
 import numpy as np
 import pytensor.tensor as pt
+from pymc.distributions.continuous import FlatRV
 from pymc.distributions.multivariate import ICARRV, ZeroSumNormalRV
 from pymc.logprob.basic import logp
 from pytensor.tensor import TensorVariable
@@ -24,7 +25,7 @@ class GaussianDensity:
     e: np.ndarray | None = None
     """(k,)"""
     null_space: sparse.csr_array | None = None
-    """(size, q) directions that the log density does not see at any theta; None: none, or those of a flat prior"""
+    """(size, q) directions that the log density does not see at any theta; None: none"""
 
 
 @singledispatch
@@ -46,6 +47,8 @@ def latent_density(rv, inputs, latent) -> GaussianDensity:
     special = gaussian_density(rv.owner.op, inputs, latent)
     if special is not None:
         return special
+    if isinstance(rv.owner.op, FlatRV):
+        return GaussianDensity(pt.constant(0.0), null_space=sparse.eye_array(latent.size, format="csr"))
     clone = rv.owner.clone_with_new_inputs(inputs, strict=False).outputs[rv.owner.outputs.index(rv)]
     return GaussianDensity(logp(clone, latent.variable).sum())
 

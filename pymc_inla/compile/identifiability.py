@@ -2,8 +2,10 @@
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
+from pymc_inla.compile.separation import unbounded_direction
 from pymc_inla.errors import ImproperPosteriorError
 from pymc_inla.lgm import LatentGaussianModel, LGMFunctions
 
@@ -11,13 +13,16 @@ DENSE = 500
 """Free directions up to which a dense eigendecomposition looks for a combination that nothing determines"""
 SINGULAR = 1e-13
 """Smallest eigenvalue of the Gram matrix of normalized columns that counts as positive, per column"""
+FREE = 1e-9
+"""What is left of Q d, beside the size of its terms, in a direction d that the prior does not see"""
 
 
 def check_identified(lgm: LatentGaussianModel, functions: LGMFunctions) -> None:
-    """Refuse flat and intrinsic priors whose free directions the linear predictors and constraints do not determine.
+    """Refuse flat and intrinsic priors whose free directions the linear predictors and constraints do not determine,
+    or the data do not bound.
 
     With B a basis of the directions that the prior of x leaves free, the posterior given theta is proper only if the
-    columns of [A B; C B] are linearly independent.
+    columns of [A B; C B] are linearly independent, and the likelihood decreases along each of their combinations.
 
     Raises
     ------
@@ -25,9 +30,7 @@ def check_identified(lgm: LatentGaussianModel, functions: LGMFunctions) -> None:
         Names the latents.
     """
     theta = functions.theta_initial
-    Q = functions.Q_pattern.to_matrix(functions.prior(theta).Q)
-    flat = np.flatnonzero(np.asarray(abs(Q).sum(axis=1)).ravel() == 0)
-    B = _free_directions(lgm, flat)
+    B = free_directions(lgm, functions.Q_pattern.to_matrix(functions.prior(theta).Q))
     if B.shape[1] == 0:
         return
     A = functions.A_pattern.to_matrix(functions.design(theta).A)
@@ -49,17 +52,41 @@ def check_identified(lgm: LatentGaussianModel, functions: LGMFunctions) -> None:
             "linearly dependent), so the posterior is improper. Drop one of them, give a coefficient a proper prior "
             "such as pm.Normal(0, 10), or constrain an intrinsic effect with constr=True."
         )
+    unbounded = unbounded_direction(functions, theta, A, B, functions.C @ B)
+    if unbounded is not None:
+        raise ImproperPosteriorError(
+            f"{_names(lgm, sparse.csr_array((B @ unbounded)[:, None]))}: flat priors in a direction in which no "
+            "observation ever becomes less likely (a level whose responses are all zero, or responses separated by "
+            "covariates), so the posterior is improper: estimates run off to infinity. Give a proper prior, such as "
+            "pm.Normal(0, 2.5) for a coefficient of a standardized covariate, or merge or drop the level."
+        )
 
 
-def _free_directions(lgm, flat) -> sparse.csc_array:
-    """Columns B, (n_x, q): elements without prior, and the null spaces of intrinsic priors."""
-    parts = [sparse.csc_array((np.ones(len(flat)), (flat, np.arange(len(flat)))), shape=(lgm.n_x, len(flat)))]
+def free_directions(lgm, Q) -> sparse.csc_array:
+    """Columns B, (n_x, q), with Q B = 0: elements without prior and the null spaces of intrinsic priors, each with what
+    has its mean in them, as u ~ Normal(mu, sigma) moves along with a flat mu."""
+    known = np.zeros(lgm.n_x, bool)
+    parts = []
     for latent in lgm.latents:
         if latent.null_space is not None:
+            known[latent.start : latent.stop] = True
             above = sparse.csr_array((latent.start, latent.null_space.shape[1]))
             below = sparse.csr_array((lgm.n_x - latent.stop, latent.null_space.shape[1]))
             parts.append(sparse.vstack([above, latent.null_space, below]))
-    return sparse.csc_array(sparse.hstack(parts))
+    size = np.asarray(abs(Q).sum(axis=1)).ravel()
+    flat = np.flatnonzero((size == 0) & ~known)
+    parts.append(sparse.csc_array((np.ones(len(flat)), (flat, np.arange(len(flat)))), shape=(lgm.n_x, len(flat))))
+    B = sparse.csc_array(sparse.hstack(parts))
+    pull = sparse.csc_array(Q @ B)
+    if not np.any(abs(pull).max(axis=0).toarray() > 0):
+        return B
+    _, part = connected_components(Q, directed=False)
+    moved = np.flatnonzero(np.isin(part, part[np.unique(pull.indices)]) & ~known)
+    along = splu(sparse.csc_array(Q[moved][:, moved])).solve(-pull[moved].toarray())
+    place = sparse.csc_array((np.ones(len(moved)), (moved, np.arange(len(moved)))), shape=(lgm.n_x, len(moved)))
+    B = sparse.csc_array(B + place @ sparse.csc_array(along))
+    left = np.asarray(abs(Q @ B).max(axis=0).todense()).ravel()
+    return B[:, left <= FREE * max(size.max(), 1.0)]
 
 
 def _smallest_eigenpair(gram) -> tuple[float, np.ndarray]:
