@@ -88,12 +88,12 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         terms += [term] if term is not None else []
         log_prior_theta += [density] if density is not None else []
     for potential in frozen.potentials:
-        (value,) = roles.value_of([potential])
+        value = roles.value_of_potential(potential)
         labels = label_graph([value], symbols)
         if labels.of(value) is Label.INDEPENDENT:
             log_prior_theta.append(value.sum())
         else:
-            terms.append(potential_term(potential.name, value, labels))
+            terms.append(potential_term(roles, potential.name, value, labels))
     for term in terms:
         check_covariates(term.name, term.eta)
     if not terms:

@@ -20,6 +20,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from pymc_inla.analysis.affine import Label, is_move, label_graph, value_inputs
 from pymc_inla.analysis.latent_priors import has_gaussian_density
+from pymc_inla.analysis.merge import merge_predictors
 from pymc_inla.analysis.shapes import static_shape
 from pymc_inla.errors import UnsupportedModelError
 
@@ -32,6 +33,8 @@ class Roles:
     """Which free variables are latent, and what every random variable is replaced by."""
 
     model: pm.Model
+    point: dict
+    """Initial values by name"""
     latents: list = field(default_factory=list)
     predicted: list = field(default_factory=list)
     variable: dict = field(default_factory=dict)
@@ -43,16 +46,28 @@ class Roles:
     def value_of(self, graphs):
         return clone_replace(list(graphs), self.replacement, rebuild_strict=False)
 
+    def initial(self) -> dict:
+        """Value variable -> initial value of the free variables that are not latent."""
+        return {v: self.point[v.name] for rv, v in self.variable.items() if rv not in self.latents}
+
     def given_parents(self, rv):
         """An observed variable itself, with everything that its parameters depend on replaced."""
         parents = {v: to for v, to in self.replacement.items() if v is not rv}
         (observed,) = clone_replace([rv], parents, rebuild_strict=False)
-        return observed
+        return self._with_each_predictor_once(observed)
+
+    def value_of_potential(self, potential):
+        """A potential with everything that it depends on replaced."""
+        (value,) = self.value_of([potential])
+        return self._with_each_predictor_once(value)
+
+    def _with_each_predictor_once(self, output):
+        return merge_predictors(output, [self.variable[rv] for rv in self.latents], self.initial())
 
 
 def build_roles(model, latents, predicted, point) -> Roles:
     """What every free variable is replaced by, for one choice of latents; `point` has the shapes of the values."""
-    roles = Roles(model, list(latents), list(predicted))
+    roles = Roles(model, point, list(latents), list(predicted))
     for rv in model.observed_RVs:
         # where another variable depends on it, as on a mediator or a covariate with missing values
         roles.replacement[rv] = model.rvs_to_values[rv].astype(rv.dtype)
@@ -127,7 +142,7 @@ def find_demotions(roles: Roles) -> tuple[set, str]:
         if demote:
             return named(demote), f"enters the likelihood of {rv.name} nonlinearly"
     for potential in model.potentials:
-        (value,) = roles.value_of([potential])
+        value = roles.value_of_potential(potential)
         labels = label_graph([value], symbols)
         for _, (a, b) in labels.products:
             left, right = labels.depends_on(a), labels.depends_on(b)

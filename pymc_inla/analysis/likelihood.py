@@ -13,6 +13,7 @@ from pytensor.tensor.shape import Shape, Shape_i
 
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import find_cuts
+from pymc_inla.analysis.jumps import refuse_jumps
 from pymc_inla.analysis.pullback import Pullback
 from pymc_inla.analysis.shapes import static_shape
 from pymc_inla.lgm import LikelihoodTerm
@@ -30,6 +31,7 @@ def likelihood_term(roles, frozen, rv, symbols):
     (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
     cut = with_plain_constants(cut)
     density = logp(cut, value)
+    refuse_jumps(rv.name, density, list(stand_ins), roles.initial())
     shape = static_shape(density)
     data = np.asarray(value.data) if hasattr(value, "data") else None
     term = pull_back(rv.name, density, stand_ins)
@@ -108,7 +110,7 @@ def _same_placeholder(variable, index, stand_ins, pulled):
     return placeholders[k]
 
 
-def potential_term(name, value, labels):
+def potential_term(roles, name, value, labels):
     while value.owner is not None and isinstance(value.owner.op, CAReduce) and value.ndim == 0:
         if type(value.owner.op.scalar_op).__name__ != "Add":
             break
@@ -116,4 +118,5 @@ def potential_term(name, value, labels):
     cuts = find_cuts([value], labels, int(np.prod(static_shape(value), dtype=int)))
     stand_ins = name_cuts(cuts)
     (cut,) = clone_replace([value], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
+    refuse_jumps(name, cut, list(stand_ins), roles.initial())
     return LikelihoodTerm(name, static_shape(value), *pull_back(name, cut, stand_ins))
