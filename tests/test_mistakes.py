@@ -41,6 +41,13 @@ def nothing_observed():
     return model
 
 
+def scaled(scale):
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, scale, shape=6)
+        pm.Poisson("y", pm.math.exp(u[G]), observed=COUNTS)
+    return model
+
+
 def index_from_one():
     with pm.Model() as model:
         u = pm.Normal("u", 0, pm.HalfNormal("sigma", 1), shape=6)
@@ -134,6 +141,19 @@ WRONG_DATA = [
         lambda: fit(grouped(lambda eta: pm.Poisson("y", eta, observed=COUNTS))),
         ConvergenceError,
         ["pm.math.exp for a rate"],
+    ),
+    (lambda: fit(scaled(0)), InvalidDataError, ["u:", "sigma > 0", "leave the variable out"]),
+    (lambda: fit(scaled([1, 1, 0, 1, 1, 1])), InvalidDataError, ["u:", "sigma > 0"]),
+    (lambda: fit(grouped(lambda eta: pm.Normal("y", eta, -1, observed=Y))), InvalidDataError, ["y:", "sigma > 0"]),
+    (
+        lambda: fit(grouped(lambda eta: pm.Normal("y", eta, pm.HalfNormal("s", -1), observed=Y))),
+        InvalidDataError,
+        ["s:", "sigma > 0"],
+    ),
+    (
+        lambda: fit(grouped(lambda eta: pm.Normal("y", eta[:0], 1, observed=Y[:0]))),
+        InvalidDataError,
+        ["y: there are no observations", "size 0"],
     ),
     (lambda: fit(index_from_one()), InvalidDataError, ["out of bounds", "from 0", "pandas.factorize"]),
 ]

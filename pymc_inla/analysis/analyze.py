@@ -19,6 +19,7 @@ from scipy import sparse
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import classify, distribution_name
 from pymc_inla.analysis.data_checks import (
+    check_constant_parameters,
     check_covariates,
     check_initial_point,
     check_response_shapes,
@@ -31,7 +32,7 @@ from pymc_inla.analysis.inline import write_out_composites
 from pymc_inla.analysis.latent_priors import latent_density
 from pymc_inla.analysis.likelihood import likelihood_term, potential_term
 from pymc_inla.analysis.prior_words import NOT_VANISHING, describe_prior, gaussian_scales
-from pymc_inla.errors import ImproperPosteriorError, UnsupportedModelError
+from pymc_inla.errors import ImproperPosteriorError, InvalidDataError, UnsupportedModelError
 from pymc_inla.lgm import Explanation, Hyperparameter, Latent, LatentGaussianModel
 
 
@@ -49,8 +50,9 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     check_responses(model)
     check_response_shapes(model)
     frozen = write_out_composites(freeze_dims_and_data(model))
-    # without a C compiler, whose modules would take seconds to build for a function that runs once
+    # without a C compiler, whose modules would take seconds to build for functions that run once
     with pytensor.config.change_flags(cxx=""):
+        check_constant_parameters(frozen)
         point = frozen.initial_point()
     check_initial_point(frozen, point)
     roles = classify(frozen, point)
@@ -96,6 +98,9 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
             terms.append(potential_term(roles, potential.name, value, labels))
     for term in terms:
         check_covariates(term.name, term.eta)
+    if terms and not any(np.prod(term.shape, dtype=int) for term in terms):
+        names = ", ".join(term.name for term in terms)
+        raise InvalidDataError(f"{names}: there are no observations (size 0). Check the rows that the data are cut to.")
     if not terms:
         raise UnsupportedModelError("the model", "no likelihood depends on a latent variable", "Use pm.sample.")
     hyperparameters, h_start = [], 0

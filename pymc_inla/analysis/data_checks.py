@@ -1,8 +1,15 @@
 """Data that cannot be fitted, found before anything is compiled."""
 
+from contextlib import suppress
+
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pymc.logprob.basic import logp
+from pymc.logprob.utils import CheckParameterValue
+from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Constant
-from pytensor.graph.traversal import ancestors
+from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.scalar.basic import Add, Mul, Sub, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.random.op import RandomVariable
@@ -132,6 +139,37 @@ def check_initial_point(model, point) -> None:
             "prior (or initval=) is NaN or infinite. Check the numbers that the prior is given, for example a standard "
             "deviation of a column with missing values."
         )
+
+
+def check_constant_parameters(model) -> None:
+    """Refuse numbers that a distribution does not take, as a scale of zero.
+
+    Parameters
+    ----------
+    model : pm.Model with frozen data
+
+    Raises
+    ------
+    InvalidDataError
+    """
+    checks = []
+    for rv in model.basic_RVs:
+        if not any(isinstance(v, Constant) for v in ancestors(rv.owner.inputs)):
+            continue
+        with suppress(NotImplementedError):
+            density = logp(rv, rv.type())
+            nodes = [node for node in applys_between([], [density]) if isinstance(node.op, CheckParameterValue)]
+            checks += [(rv.name, node.op.msg, pt.all(condition)) for node in nodes for condition in node.inputs[1:]]
+    fixed = [check for check in checks if all(v.owner or isinstance(v, Constant) for v in ancestors([check[2]]))]
+    if not fixed:
+        return
+    hold = pytensor.function([], [check[2] for check in fixed], mode=Mode(linker="py", optimizer="merge"))()
+    for (name, message, _), holds in zip(fixed, hold, strict=True):
+        if not holds:
+            raise InvalidDataError(
+                f"{name}: a parameter that is given as a number does not fulfil {message}. Give it a value that does, "
+                "or leave the variable out if it is meant to be a constant."
+            )
 
 
 def check_covariates(term_name: str, predictors) -> None:
