@@ -226,7 +226,6 @@ def mcmc_like(idata):
     return xr.DataTree.from_dict({"/posterior": idata["posterior"].to_dataset()})
 
 
-@pytest.mark.filterwarnings("ignore:Detected variables likely created by GP objects")
 def test_latent_gaussian_process_is_not_mistaken_for_bad_data():
     """An infinite bound occurs in the squared distances of its covariance function; it is no covariate."""
     with pm.Model() as model:

@@ -6,6 +6,7 @@
 4. Collect priors, constraints and everything the posterior shows.
 """
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +50,10 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_minibatch(model)
     check_responses(model)
     check_response_shapes(model)
-    frozen = write_out_composites(freeze_dims_and_data(model))
+    with warnings.catch_warnings():
+        # meant for who goes on with a copy of the model and the old process; this copy is only read
+        warnings.filterwarnings("ignore", "Detected variables likely created by GP objects")
+        frozen = write_out_composites(freeze_dims_and_data(model))
     # without a C compiler, whose modules would take seconds to build for functions that run once
     with pytensor.config.change_flags(cxx=""):
         check_constant_parameters(frozen)
