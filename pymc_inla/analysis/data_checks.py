@@ -9,6 +9,7 @@ from pymc.logprob.basic import logp
 from pymc.logprob.utils import CheckParameterValue
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Constant
+from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.scalar.basic import Add, Mul, Sub, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
@@ -152,12 +153,14 @@ def check_constant_parameters(model) -> None:
     ------
     InvalidDataError
     """
-    checks = []
+    checks, variables = [], set(model.basic_RVs)
     for rv in model.basic_RVs:
         if not any(isinstance(v, Constant) for v in ancestors(rv.owner.inputs)):
             continue
         with suppress(NotImplementedError):
-            density = logp(rv, rv.type())
+            parents = [v for v in ancestors(rv.owner.inputs) if v in variables]
+            (alone,) = clone_replace([rv], {v: v.type() for v in parents}, rebuild_strict=False)
+            density = logp(alone, rv.type())
             nodes = [node for node in applys_between([], [density]) if isinstance(node.op, CheckParameterValue)]
             checks += [(rv.name, node.op.msg, pt.all(condition)) for node in nodes for condition in node.inputs[1:]]
     fixed = [check for check in checks if all(v.owner or isinstance(v, Constant) for v in ancestors([check[2]]))]

@@ -6,19 +6,21 @@ are affine in the latent variables are the same when they have the same values a
 
 import numpy as np
 import pytensor
+import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
 from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
 from pymc_inla.analysis.affine import Label, label_graph, value_inputs
 
-POINTS = 2
 ROUNDING = 1e-12
 """Largest difference of equal expressions, beside their largest value: sums in another order differ by 1e-15 a term"""
 
 
 def merge_predictors(output, latents, hyperparameters):
-    """The same graph in which affine variables of equal values are one variable.
+    """The same graph in which affine variables of equal values are one variable, and predictors that differ by what
+    does not depend on the latents, as c - eta and c + d - eta do, are one predictor and a difference.
 
     Parameters
     ----------
@@ -29,6 +31,12 @@ def merge_predictors(output, latents, hyperparameters):
     if len(_last_affine(output, latents)) < 2:
         return output
     graph = FunctionGraph(outputs=[output], clone=True, copy_inputs=False, copy_orphans=False)
+    _merge_equal(graph, latents, hyperparameters)
+    _merge_parallel(graph, latents, hyperparameters)
+    return graph.outputs[0]
+
+
+def _merge_equal(graph, latents, hyperparameters) -> None:
     labels = label_graph(graph.outputs, latents)
     affine = [v for node in graph.toposort() for v in node.outputs if labels.of(v) is Label.AFFINE]
     affine = [v for v in affine if hasattr(v.type, "shape") and v.dtype == "float64"]
@@ -38,12 +46,34 @@ def merge_predictors(output, latents, hyperparameters):
         # long chains of scalars would take long to compare each with each
         group = alike.setdefault((values.shape, *np.round(values.ravel()[:1] / (size or 1.0), 9)), [])
         for first, other in group:
-            if np.abs(values - other).max(initial=0.0) <= ROUNDING * size:
+            if _same(values, other, size):
                 graph.replace(v, v.type.filter_variable(first), reason="merge", import_missing=True)
                 break
         else:
             group.append((v, values))
-    return graph.outputs[0]
+
+
+def _merge_parallel(graph, latents, hyperparameters) -> None:
+    last = _last_affine(graph.outputs[0], latents)
+    last = [v for node in graph.toposort() for v in node.outputs if v in last]
+    if len(last) < 2:
+        return
+    zeros = {v: pt.zeros(v.type.shape) for v in latents}
+    kept = []
+    for v, values in zip(last, _values(last, latents, hyperparameters), strict=True):
+        linear, size = values[:, 0] - values[:, 1], np.abs(values).max(initial=0.0)
+        for first, other in kept:
+            if linear.shape == other.shape and first not in ancestors([v]) and _same(linear, other, size):
+                (difference,) = clone_replace([v - first], zeros, rebuild_strict=False)
+                moved = v.type.filter_variable(first + difference)
+                graph.replace(v, moved, reason="merge", import_missing=True)
+                break
+        else:
+            kept.append((v, linear))
+
+
+def _same(values, others, size) -> bool:
+    return bool(np.abs(values - others).max(initial=0.0) <= ROUNDING * size)
 
 
 def _last_affine(output, latents) -> set:
@@ -54,15 +84,18 @@ def _last_affine(output, latents) -> set:
 
 
 def _values(variables, latents, hyperparameters) -> list[np.ndarray]:
-    """Values of variables at random points, (POINTS, *shape) each."""
+    """Values of variables, (2, 2, *shape) each: at two random values of the hyperparameters, where the latents are
+    random and where they are zero."""
     above = set(ancestors(variables))
     inputs = [v for v in (*latents, *hyperparameters) if v in above]
     with pytensor.config.change_flags(cxx=""):
         function = pytensor.function(inputs, variables, mode=Mode(linker="py", optimizer="merge"))
     rng = np.random.default_rng(0)
     found = []
-    for _ in range(POINTS):
-        center = [np.asarray(hyperparameters.get(v, np.zeros(v.type.shape))) for v in inputs]
-        with np.errstate(all="ignore"):
-            found.append(function(*(c + rng.normal(size=c.shape) for c in center)))
-    return [np.array(values) for values in zip(*found, strict=True)]
+    for _ in range(2):
+        theta = {v: value + rng.normal(size=np.shape(value)) for v, value in hyperparameters.items()}
+        for scale in (1.0, 0.0):
+            x = {v: scale * rng.normal(size=v.type.shape) for v in latents}
+            with np.errstate(all="ignore"):
+                found.append(function(*({**x, **theta}[v] for v in inputs)))
+    return [np.array(values).reshape(2, 2, *values[0].shape) for values in zip(*found, strict=True)]

@@ -44,11 +44,22 @@ def potential(a, b, u):
     pm.Potential("y", (Y > 1) * (a + u[G]) - pm.math.log(1 + pm.math.exp(u[G] + a)))
 
 
+def ordered_by_hand(a, b, u):
+    gap, eta = pm.HalfNormal("gap", 1), b * X + u[G]
+    below, above = pm.math.invlogit(a - eta), pm.math.invlogit(a + gap - eta)
+    pm.Categorical("y", pt.stack([below, above - below, 1 - above], axis=1), observed=np.digitize(Y, [1, 2]))
+
+
+def shifted(a, b, u):
+    shift = pm.Exponential("shift", 1)
+    pm.Normal("y", a + b * X + u[G], pm.math.exp(X * b + u[G] + a - shift), observed=Y)
+
+
 def two_that_differ(a, b, u):
     pm.Normal("y", a + u[G], pm.math.exp(a + b * X + u[G]), observed=Y)
 
 
-ONE = [logistic, other_order, matrix_product, multiple, shape_of_the_mean, potential]
+ONE = [logistic, other_order, matrix_product, multiple, shape_of_the_mean, potential, ordered_by_hand, shifted]
 
 
 def build(likelihood):
