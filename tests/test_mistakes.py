@@ -148,7 +148,7 @@ WRONG_DATA = [
     (
         lambda: fit(grouped(lambda eta: pm.Normal("y", eta, pm.HalfNormal("s", -1), observed=Y))),
         InvalidDataError,
-        ["s:", "sigma > 0"],
+        ["s: the initial value is not finite", "negative scale"],
     ),
     (
         lambda: fit(grouped(lambda eta: pm.Normal("y", eta[:0], 1, observed=Y[:0]))),

@@ -56,9 +56,9 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         frozen = write_out_composites(freeze_dims_and_data(model))
     # without a C compiler, whose modules would take seconds to build for functions that run once
     with pytensor.config.change_flags(cxx=""):
-        check_constant_parameters(frozen)
         point = frozen.initial_point()
-    check_initial_point(frozen, point)
+        check_initial_point(frozen, point)
+        check_constant_parameters(frozen)
     roles = classify(frozen, point)
     if not roles.latents:
         why = "; ".join(f"{rv.name} {reason}" for rv, reason in roles.reasons.items())

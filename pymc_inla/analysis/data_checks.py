@@ -137,8 +137,8 @@ def check_initial_point(model, point) -> None:
         parents = [rv for rv in bad if set(bad).isdisjoint(set(ancestors([rv])) - {rv})]
         raise InvalidDataError(
             f"{', '.join(rv.name for rv in parents)}: the initial value is not finite, because a parameter of its "
-            "prior (or initval=) is NaN or infinite. Check the numbers that the prior is given, for example a standard "
-            "deviation of a column with missing values."
+            "prior (or initval=) is NaN, infinite or outside its range. Check the numbers that the prior is given, for "
+            "example a standard deviation of a column with missing values, or a negative scale."
         )
 
 

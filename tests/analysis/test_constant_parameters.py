@@ -17,7 +17,7 @@ def intercept():
 BAD = {
     "random walk": (lambda: pm.GaussianRandomWalk("v", sigma=0, init_dist=pm.Normal.dist(0, 1), shape=20), "sigma > 0"),
     "covariance": (lambda: pm.MvNormal("v", np.zeros(20), cov=np.zeros((20, 20))), "posdef"),
-    "prior of a scale": (lambda: pm.Normal("v", 0, pm.Gamma("s", 2, -1), shape=20), "beta > 0"),
+    "one of many scales": (lambda: pm.Normal("v", 0, np.r_[np.ones(19), -1], shape=20), "sigma > 0"),
 }
 
 
