@@ -20,6 +20,9 @@ INFORMATIVE = 1e4
 """Curvature of one observation in eta above which the rounding of its log-likelihood counts: it is the relative error
 of the weights of the nodes, and H_S is the small difference of E[W] and Var[d]"""
 
+RELIABLE = 0.01
+"""Curvature of a block, beside the clamped one, from which on steps follow it"""
+
 
 class Conditional:
     """The prior and the design at one theta, split into local and shared parts."""
@@ -139,10 +142,23 @@ class ConditionalPart:
         self.sums.add_local_gradient(self.part.row_block, self.a, gradient, total)
         return total
 
-    def local_curvature(self, W) -> np.ndarray:
-        """Q_gg + a'Wa with W clamped to be nonnegative, (G, b, b)"""
+    def local_curvature(self, W) -> tuple[np.ndarray, np.ndarray]:
+        """Q_gg + a'Wa, (G, b, b), twice: as it is, for steps of Newton's method, and with W clamped to be nonnegative,
+        for the spread of nodes. Both are the latter in blocks where the former leaves no curvature to rely on.
+
+        Nodes as far apart as a log density with several modes is flat between them would miss the modes.
+        """
+        f, H = self.functions, self._curvature(W)
+        if len(W) == f.n_eta and np.min(W, initial=0.0) >= 0:
+            return H, H
+        clamped = self._curvature(clamp(W, f))
+        unsafe = ~(_smallest(H) > RELIABLE * _smallest(clamped))
+        H[unsafe] = clamped[unsafe]
+        return H, clamped
+
+    def _curvature(self, W) -> np.ndarray:
         f, H = self.functions, self.Q_gg.copy()
-        self.sums.add_curvature(self.part.W_block, f.W_rows, f.W_cols, clamp(W, f), self.a, H)
+        self.sums.add_curvature(self.part.W_block, f.W_rows, f.W_cols, W, self.a, H)
         return H
 
     def information(self, W, p, slopes) -> np.ndarray:
@@ -163,6 +179,11 @@ class ConditionalPart:
     def outside(self, value) -> float:
         """Sum of the log-likelihoods (n_obs,) without local latents"""
         return float(np.sum(value[self.part.obs_block == self.part.G]))
+
+
+def _smallest(H) -> np.ndarray:
+    """Smallest eigenvalue of each (b, b) matrix, (G,)"""
+    return H[:, 0, 0] if H.shape[1] == 1 else np.linalg.eigvalsh(H)[:, 0]
 
 
 def precise_difference(step, start: Likelihood, middle: Likelihood, end: Likelihood, size) -> np.ndarray:

@@ -173,17 +173,17 @@ def find_local_mode(c: ConditionalPart, x_S: np.ndarray, u: np.ndarray) -> Local
             return None
     while True:
         g = c.local_gradient(u, likelihood.gradient)
-        H = c.local_curvature(likelihood.W)
+        H, clamped = c.local_curvature(likelihood.W)
         if not (all_finite(g) and all_finite(H)):
             return None
-        root, log_det = _inverse_root(H)
+        root, _ = _inverse_root(H)
         if root is None:
             return None
         whitened = np.einsum("gdc,gd->gc", root, g)
         decrement = np.einsum("gc,gc->g", whitened, whitened)
         worst = float(decrement.max())
         if worst < LOCAL_TOLERANCE or passes >= MAX_LOCAL:
-            return LocalMode(u, likelihood, h, root, log_det, worst, passes)
+            return _at_mode(u, likelihood, h, clamped, worst, passes)
         step = np.einsum("gcd,gd->gc", root, whitened)
         length = np.ones(len(u))
         # 1e-12: rounding in the sum over the observations of a block
@@ -198,8 +198,13 @@ def find_local_mode(c: ConditionalPart, x_S: np.ndarray, u: np.ndarray) -> Local
                 break
             length[worse] *= 0.5
         if worse.any():
-            return LocalMode(u, likelihood, h, root, log_det, worst, passes)
+            return _at_mode(u, likelihood, h, clamped, worst, passes)
         u, likelihood, h = trial, new, h_new
+
+
+def _at_mode(u, likelihood, h, clamped, decrement, passes) -> LocalMode | None:
+    root, log_det = _inverse_root(clamped)
+    return None if root is None else LocalMode(u, likelihood, h, root, log_det, decrement, passes)
 
 
 def _inverse_root(H):
