@@ -207,6 +207,27 @@ def test_start_values_that_are_not_finite():
         pmi.fit(simple(), start={"s": np.nan})
 
 
+@pytest.mark.parametrize("between", [0.0, 1.0], ids=["constant response", "one value per group"])
+def test_responses_that_are_fitted_exactly(between):
+    """The likelihood grows without limit as their scale goes to zero."""
+    group = np.repeat(np.arange(10), 5)
+    y = 3.0 + between * np.sin(np.arange(10))[group]
+
+    def model(residual):
+        with pm.Model() as model:
+            a, s = pm.Normal("a", 0, 10), pm.HalfNormal("s", 1)
+            u = pm.Normal("u", 0, s, shape=10)
+            pm.Normal("y", a + u[group], residual(), observed=y)
+        return model
+
+    error = refused(model(lambda: pm.HalfNormal("residual", 1)), "residual")
+    assert isinstance(error, ImproperPosteriorError) and "fitted exactly" in str(error)
+    # a prior that keeps it away from zero
+    fit = pmi.fit(model(lambda: pm.InverseGamma("residual", 2, 1)), random_seed=1, criteria=False)
+    # the scale has the density s^-3 exp(-1/s) s^-40 or so
+    assert 0.01 < pmi.summary(fit).loc["residual", "mean"] < 0.05
+
+
 def test_flat_coefficient_of_a_column_of_zeros():
     with pm.Model() as model:
         a, b = pm.Flat("a"), pm.Flat("b")

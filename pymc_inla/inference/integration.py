@@ -38,6 +38,8 @@ UNLIKE = (
     "which either may be zero; their marginals are approximate: compare with NUTS, or give priors that keep the "
     "variances apart"
 )
+STEEP, NEXT = 1.0, 0.1
+"""Slope of a log density at its highest point, per unit of theta, that no posterior has; and where to look beyond"""
 FIRST_LOOK = 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
 MOST_EXCHANGED = 5
@@ -113,6 +115,8 @@ def integrate_theta(
         return _single(posterior, mode, "eb")
     if method == "ccd":
         return integrate_ccd(posterior, mode, lower, upper)
+    names = names or tuple(f"theta[{j}]" for j in range(d))
+    _check_bounded(posterior, mode, lower, upper, names)
     modes = find_other_modes(posterior, mode, lower, upper, trough)
     may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
     if method == "auto":
@@ -129,8 +133,8 @@ def integrate_theta(
         result = _nested(posterior, modes, lower, upper)
     posterior.collect_moments = False
     if not result.decayed:
-        _check_proper(result, lower, upper, names or tuple(f"theta[{j}]" for j in range(d)))
-    messages = result.messages + _failure_messages(result.failures) + ((UNLIKE,) if unlike and d > 2 else ())
+        _check_proper(result, lower, upper, names)
+    messages = result.messages + ((UNLIKE,) if unlike and d > 2 else ())
     return replace(result, messages=messages)
 
 
@@ -158,16 +162,6 @@ def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> The
     return replace(result, decayed=decayed, failures=nodes.failures_that_matter())
 
 
-def _failure_messages(n_failed: int) -> tuple[str, ...]:
-    """What to say of points that have no value although the density there is not negligible."""
-    if not n_failed:
-        return ()
-    return (
-        f"the inner optimization failed at {n_failed} design points of the hyperparameters; they were left out and the "
-        "density there is interpolated",
-    )
-
-
 def _are_unlike(modes: list[ThetaMode]) -> bool:
     """Whether no lattice fits all modes: a scale of one of them is a third of that of the first, or three times it."""
     first, *others = [np.log(np.diag(mode.covariance)) for mode in modes]
@@ -180,6 +174,26 @@ def _is_bent(nodes: Nodes) -> bool:
     correlations = C / np.sqrt(np.outer(np.diag(C), np.diag(C))) - np.eye(d)
     skewed = np.max(np.abs(np.log([lattice.down, lattice.up]))) > SKEWED
     return bool(np.max(np.abs(correlations)) > CORRELATED[d] and skewed)
+
+
+def _check_bounded(posterior: ThetaPosterior, mode: ThetaMode, lower, upper, names) -> None:
+    """Refuse a density that rises steeply up to where it can no longer be computed, or to a bound: the likelihood of
+    responses that are fitted exactly grows without limit as their scale goes to zero."""
+    if mode.status is Status.CONVERGED:
+        return
+    gradient = posterior(mode.theta_star, gradient=True, keep=False).gradient
+    for j in np.argsort(-np.abs(gradient)) if gradient is not None else ():
+        side = np.sign(gradient[j])
+        beyond = mode.theta_star + NEXT * side * (np.arange(len(lower)) == j)
+        inside = lower[j] <= beyond[j] <= upper[j]
+        if abs(gradient[j]) > STEEP and not (inside and np.isfinite(posterior(beyond, keep=False).log_posterior)):
+            raise ImproperPosteriorError(
+                f"{names[j]}: the posterior density of this hyperparameter rises up to {mode.theta_star[j]:.3g} on its "
+                "unconstrained scale, where double precision or the range that is searched ends. The posterior is "
+                "improper or nearly so, as where responses are fitted exactly (a constant response, one value per "
+                "group) and their scale may be zero. Check the data, or give this hyperparameter a prior that keeps it "
+                "away from there."
+            )
 
 
 def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:

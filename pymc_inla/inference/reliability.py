@@ -32,6 +32,8 @@ by 20 % at 0.02."""
 GAP_CHECK = 0.05
 """Posterior sd by which draws and deterministic marginals may differ beyond Monte Carlo error. Marginals that
 are off by 0.1 are seen from about 6000 effective draws on."""
+LEFT_OUT = 0.1
+"""Design points without a value, per point with one, from which on too much is interpolated"""
 APART_CHECK = 0.2
 """The same for draws that importance weights did not correct: they are an approximation like the marginals"""
 COMPARED = 5_000_000
@@ -143,6 +145,8 @@ def judge(
     mode_status: Status,
     integral_messages: tuple[str, ...],
     failed_nodes: int,
+    failures: int = 0,
+    n_nodes: int = 0,
     method: str,
     quadrature_fits: bool,
     gap: float = 0.0,
@@ -199,6 +203,12 @@ def judge(
         messages.append("integration='ccd' gives coarse marginals of the hyperparameters")
     for text in integral_messages:
         say(1, text)
+    if failures:
+        say(
+            2 if failures > LEFT_OUT * n_nodes else 1,
+            f"the inner optimization failed at {failures} design points of the hyperparameters; they were left out and "
+            "the density there is interpolated",
+        )
     if failed_nodes:
         say(1, f"{failed_nodes} design points of the hyperparameters did not converge; see the statuses")
     if mode_status not in (Status.CONVERGED, Status.NOT_POSITIVE_DEFINITE, Status.BOUNDARY) and method != "none":

@@ -159,6 +159,8 @@ def run_inference(
         mode_status=mode.status,
         integral_messages=integral.messages,
         failed_nodes=failed,
+        failures=integral.failures,
+        n_nodes=len(integral.nodes),
         method=integral.method,
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
         gap=draws_gap(draws, latent_summary, None if integral.method in ("eb", "none") else theta_summary),

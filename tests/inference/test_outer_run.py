@@ -324,6 +324,8 @@ def test_verdicts():
     assert judge_with(InnerChange(0.9, 0.0, 0.0, "test")).verdict == "bad"
     assert judge_with(good, mode_status=Status.MAX_ITERATIONS).verdict == "check"
     assert judge_with(good, failed_nodes=2).verdict == "check"
+    assert judge_with(good, failures=3, n_nodes=50).verdict == "check"
+    assert judge_with(good, failures=30, n_nodes=50).verdict == "bad"
     assert "believe the draws" in judge_with(good, gap=0.3).messages[0]
     assert "one of the two" in judge_with(good, gap=0.3, resampled=False).messages[0]
     assert judge_with(good, gap=0.1, resampled=False).verdict == "good"
