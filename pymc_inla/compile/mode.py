@@ -17,7 +17,8 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.tensor.variable import TensorConstant
 
-from pymc_inla.compile.normal_tail import finite_normal_tails
+from pymc_inla.compile.graph import replace_nodes
+from pymc_inla.compile.normal_tail import finite_normal_tails, written_out
 from pymc_inla.compile.parameter_checks import check_each
 from pymc_inla.compile.probabilities import exact_logarithms, finite_complements
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
@@ -41,6 +42,11 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     """
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
     interpreted = "mode" not in kwargs and size <= LARGE
+    if not interpreted:
+        # the difference is written in terms of log_ndtr
+        single = not isinstance(outputs, list)
+        outputs = replace_nodes([outputs] if single else outputs, written_out, written_out)
+        outputs = outputs[0] if single else outputs
     if interpreted:
         kwargs["mode"] = Mode(linker="py", optimizer=INTERPRETED)
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds

@@ -1,8 +1,12 @@
 """Logarithms of normal probabilities with derivatives that are finite everywhere.
 
-PyMC writes them with a branch for each tail and one for the middle. Far out the branches that are not taken are
-infinite, and so are their derivatives: times the zero with which automatic differentiation leaves them out they are
-NaN, from z = 8.3 on. Here each branch sees only the z for which it is meant.
+PyMC writes them with a branch for each tail and one for the middle; their derivatives are long, and NaN from 8.3 on.
+Here they are operations that know their derivatives,
+
+    d log Phi(z) / dz = h(z) = phi(z) / Phi(z),    dh / dz = -h (z + h),
+    d log(Phi(a) - Phi(b)) = [phi(a) da - phi(b) db] / (Phi(a) - Phi(b)),
+
+so that all further ones are products of what is known already. `written_out` says how they are computed.
 """
 
 import numpy as np
@@ -10,6 +14,8 @@ import pytensor.scalar as ps
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.scalar.math import Erf, Erfc, Erfcx
+from pytensor.tensor.elemwise import Elemwise
+from scipy import special
 
 from pymc_inla.compile.graph import constant_number, is_elementwise, replace_nodes
 
@@ -18,26 +24,80 @@ JOINT = -1.0
 NOTHING = -40.0
 """Logarithm of a ratio that adds nothing to one"""
 ROOT = np.sqrt(2.0)
+LOG_ROOT_TWO_PI = 0.5 * np.log(2 * np.pi)
 
 
-def log_ndtr(z: Variable) -> Variable:
+class LogNdtr(ps.UnaryScalarOp):
     """log P(Z < z) of a standard normal Z."""
-    tail, rest = pt.minimum(z, JOINT), pt.maximum(z, JOINT)
-    return pt.switch(
-        z < JOINT,
-        pt.log(pt.erfcx(-tail / ROOT) / 2.0) - tail**2 / 2.0,
-        pt.log1p(-pt.erfc(rest / ROOT) / 2.0),
-    )
+
+    nfunc_spec = ("scipy.special.log_ndtr", 1, 1)
+
+    def impl(self, z):
+        return special.log_ndtr(z)
+
+    def pullback(self, inputs, outputs, output_gradients):
+        return [output_gradients[0] * hazard_of_scalar(*inputs)]
 
 
-def log_ndtr_difference(a: Variable, b: Variable) -> Variable:
-    """log P(b < Z < a)."""
+class Hazard(ps.UnaryScalarOp):
+    """phi(z) / Phi(z)"""
+
+    def impl(self, z):
+        return np.sqrt(2.0 / np.pi) / special.erfcx(-z / ROOT)
+
+    def pullback(self, inputs, outputs, output_gradients):
+        (z,), (h,) = inputs, outputs
+        return [-output_gradients[0] * h * (z + h)]
+
+
+class LogNdtrDifference(ps.BinaryScalarOp):
+    """log P(b < Z < a)"""
+
+    def impl(self, a, b):
+        if b <= 0 <= a:
+            return np.log(0.5 * (special.erf(a / ROOT) - special.erf(b / ROOT)))
+        high, low = special.log_ndtr(min(a, -b)), special.log_ndtr(min(b, -a))
+        return high + np.log(-np.expm1(max(low - high, NOTHING)))
+
+    def pullback(self, inputs, outputs, output_gradients):
+        (log_p,), (g,) = outputs, output_gradients
+        ratios = [ps.exp(ps.constant(-0.5) * z * z - ps.constant(LOG_ROOT_TWO_PI) - log_p) for z in inputs]
+        return [g * ratios[0], -g * ratios[1]]
+
+
+hazard_of_scalar = Hazard(ps.upgrade_to_float, name="hazard")
+log_ndtr = Elemwise(LogNdtr(ps.upgrade_to_float, name="log_ndtr"))
+log_ndtr_difference = Elemwise(LogNdtrDifference(ps.upgrade_to_float, name="log_ndtr_difference"))
+
+
+def log_ndtr_in_branches(z: Variable) -> Variable:
+    """`log_ndtr` in functions that every backend has."""
+    tail = pt.log(pt.erfcx(-z / ROOT) / 2.0) - z**2 / 2.0
+    return pt.switch(z < JOINT, tail, pt.log1p(-pt.erfc(z / ROOT) / 2.0))
+
+
+def hazard_by_erfcx(z: Variable) -> Variable:
+    return np.sqrt(2.0 / np.pi) / pt.erfcx(-z / ROOT)
+
+
+def difference_by_symmetry(a: Variable, b: Variable) -> Variable:
+    """`log_ndtr_difference` in the left tail, where both are on one side."""
     middle = pt.and_(b <= 0.0, a >= 0.0)
-    # where both are on one side, by symmetry the left one
-    high = log_ndtr(pt.switch(middle, 0.0, pt.minimum(a, -b)))
-    low = log_ndtr(pt.switch(middle, -1.0, pt.minimum(b, -a)))
-    inside = pt.erf(pt.switch(middle, a, 1.0) / ROOT) - pt.erf(pt.switch(middle, b, -1.0) / ROOT)
-    return pt.switch(middle, pt.log(inside / 2.0), high + pt.log1mexp(pt.maximum(low - high, NOTHING)))
+    high, low = log_ndtr(pt.minimum(a, -b)), log_ndtr(pt.minimum(b, -a))
+    ratio = pt.maximum(low - high, NOTHING)
+    inside = pt.erf(a / ROOT) - pt.erf(b / ROOT)
+    return pt.switch(middle, pt.log(inside / 2.0), high + pt.log(-pt.expm1(ratio)))
+
+
+FORMS = {Hazard: hazard_by_erfcx, LogNdtrDifference: difference_by_symmetry}
+
+
+def written_out(node) -> Variable | None:
+    """The result of an operation of this file in functions that every backend has."""
+    if not is_elementwise(node, (LogNdtr, Hazard, LogNdtrDifference)):
+        return None
+    forms = {LogNdtr: log_ndtr_in_branches, **FORMS}
+    return forms[type(node.op.scalar_op)](*node.inputs)
 
 
 def finite_normal_tails(expression: Variable) -> Variable:
@@ -71,9 +131,8 @@ def _difference(right: Variable, above: Variable, other: Variable) -> Variable |
     x, y = _compared(other.owner.inputs[0], ps.LT, 0.0), _compared(right, ps.GT, 0.0)
     if x is None or y is None:
         return None
-    a, b = (
-        t.owner.inputs[0] if is_elementwise(t.owner, ps.TrueDiv) else t * ROOT for t in (x, y)
-    )  # without their 1 / sqrt 2
+    # without their 1 / sqrt 2
+    a, b = (t.owner.inputs[0] if is_elementwise(t.owner, ps.TrueDiv) else t * ROOT for t in (x, y))
     if _has_bound(a, np.inf):
         return log_ndtr(-b) + np.log(2.0)
     if _has_bound(b, -np.inf):

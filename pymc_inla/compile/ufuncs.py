@@ -10,6 +10,8 @@ from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scalar.math import Log1mexp, Softplus, TriGamma
 from pytensor.tensor.elemwise import Elemwise
 
+from pymc_inla.compile import normal_tail
+
 
 def _softplus(x):
     return pt.maximum(x, 0.0) + pt.log1p(pt.exp(-pt.abs(x)))
@@ -31,6 +33,7 @@ FORMS = {
     ps.Clip: lambda x, low, high: pt.minimum(pt.maximum(x, low), high),
     ps.Identity: lambda x: x,
     ps.Cast: lambda x: x * np.float64(1.0),
+    **normal_tail.FORMS,
 }
 
 

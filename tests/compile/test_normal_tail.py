@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 import pytest
 from scipy import integrate, special, stats
 
-from pymc_inla.compile.mode import stabilize
+from pymc_inla.compile.mode import LARGE, compile_function, stabilize
 from pymc_inla.compile.normal_tail import log_ndtr, log_ndtr_difference
 
 Z = np.array([-300.0, -40.0, -12.0, -8.3, -1.0 - 1e-9, -1.0, -1.0 + 1e-9, -0.3, 0.0, 2.0, 8.3, 12.0, 40.0, 300.0])
@@ -96,6 +96,22 @@ def test_difference(a, b):
     slope = np.exp(stats.norm.logpdf(a) - expected) - np.exp(stats.norm.logpdf(b) - expected)
     np.testing.assert_allclose(first, [slope], rtol=1e-6)
     assert np.all(np.isfinite(second))
+
+
+@pytest.mark.parametrize("size", [10, LARGE + 1], ids=["interpreted", "compiled"])
+def test_as_functions_are_compiled(size):
+    """Large data run through generated code, which has these operations in other functions."""
+    z = pt.vector("z", dtype="float64")
+    value = log_ndtr(z) + log_ndtr_difference(z + 0.5, z - 1.0)
+    (first,) = pt.grad(value.sum(), [z])
+    (second,) = pt.grad(first.sum(), [z])
+    function = compile_function([z], [value, first, second], size=size)
+    at = np.array([-30.0, -9.0, -1.0, 0.2, 1.5, 9.0, 30.0])
+    found = function(at)
+    expected = pytensor.function([z], [value, first, second], mode="FAST_COMPILE")(at)
+    for a, b in zip(found, expected, strict=True):
+        # curvatures far out are differences of numbers of the size z^2
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
 def test_ordered_probit():
