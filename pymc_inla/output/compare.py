@@ -19,6 +19,8 @@ KOLMOGOROV_1_PERCENT = 1.63
 """1 % point of the Kolmogorov distribution: the distance of n exact draws exceeds 1.63 / sqrt(n) once in a hundred."""
 TOLERANCE = 0.03
 """Kolmogorov distance above Monte Carlo error that is called a difference."""
+CONSTANT = 1e-8
+"""Relative spread of what is constant but for rounding"""
 LEAST_ESS = 400
 GREATEST_RHAT = 1.01
 """Vehtari, Gelman, Simpson, Carpenter, Buerkner (2021), Rank-normalization, folding, and localization: an improved
@@ -94,12 +96,14 @@ def compare_variable(name: str, idata_inla: DataTree, mcmc: DataArray) -> pd.Dat
         rhat = float(array_stats.rhat(draws, chain_axis=0, draw_axis=1)) if len(draws) > 1 else np.nan
         mcse = float(array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="mean"))
         mean, sd = (a[:, j].mean(), a[:, j].std(ddof=1)) if moments is None else moments[j]
+        spread, difference = draws.std(ddof=1), mean - draws.mean()
         distance = kolmogorov(a[:, j] if densities is None else GridDensity(*densities[j]), draws.ravel())
+        if max(sd, spread) <= CONSTANT * abs(draws.mean()) and abs(difference) <= CONSTANT * abs(draws.mean()):
+            # the diagonal of a correlation matrix: equal but for rounding, and without effective draws
+            distance, difference, spread, ess, rhat = 0.0, 0.0, 0.0, float(draws.size), np.nan
         noise = KOLMOGOROV_1_PERCENT * (ess**-0.5 + (0.0 if densities is not None else len(a) ** -0.5))
         reference = ess >= LEAST_ESS and not rhat > GREATEST_RHAT
         flag = "mcmc" if not reference else "differs" if distance > noise + TOLERANCE else ""
-        spread = draws.std(ddof=1)
-        difference = mean - draws.mean()
         table.append(
             {
                 "mean_inla": mean,

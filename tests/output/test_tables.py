@@ -129,6 +129,21 @@ def test_mcmc_that_did_not_converge_is_no_reference(idata):
     assert list(table["flag"]) == ["mcmc"]
 
 
+def test_compare_what_is_constant_but_for_rounding():
+    """The diagonal of a correlation matrix differs in the last digit, which is no difference."""
+    rng = np.random.default_rng(1)
+    one = 1.0 + 2.0**-52 * rng.integers(0, 2, (2, 500))
+    trees = [
+        xr.DataTree.from_dict({"/posterior": xr.Dataset({"r": (("chain", "draw"), values)})})
+        for values in (np.ones((2, 500)), one)
+    ]
+    row = pmi.compare_mcmc(*trees).loc["r"]
+    assert row["flag"] == "" and row["kolmogorov"] == 0 and row["diff_sd"] == 0
+    # a constant that is another one
+    trees[1] = xr.DataTree.from_dict({"/posterior": xr.Dataset({"r": (("chain", "draw"), one + 0.1)})})
+    assert pmi.compare_mcmc(*trees).loc["r", "kolmogorov"] == 1
+
+
 def test_compare_refuses_what_does_not_match(idata):
     with pytest.raises(InvalidOptionError, match="not in both"):
         pmi.compare_mcmc(idata, independent_draws(), ["nope"])
