@@ -72,6 +72,35 @@ def binary_small_groups(seed=401):
     return model
 
 
+def hierarchical_means(seed=501):
+    """Poisson, 20 000 rows, 2000 groups around the unknown means of 20 regions."""
+    rng = np.random.default_rng(seed)
+    region, g = rng.integers(0, 20, 2000), rng.integers(0, 2000, 20_000)
+    u = rng.normal(0.5, 0.5, 20)[region] + rng.normal(0, 0.4, 2000)
+    y = rng.poisson(np.exp(u[g]))
+    with pm.Model() as model:
+        mu, s_region = pm.Normal("mu", 0, 3), pm.Exponential("s_region", 1)
+        means = pm.Normal("means", mu, s_region, shape=20)
+        sigma = pm.Exponential("sigma", 1)
+        u = pm.Normal("u", means[region], sigma, shape=2000)
+        pm.Poisson("y", pm.math.exp(u[g]), observed=y)
+    return model
+
+
+def correlated_slopes(seed=601):
+    """Binary, 3000 rows, intercepts and slopes of 300 groups with an LKJ prior."""
+    rng = np.random.default_rng(seed)
+    g, x = rng.integers(0, 300, 3000), rng.normal(size=3000)
+    b = rng.multivariate_normal([0.2, 0.5], [[0.8, 0.3], [0.3, 0.5]], 300)
+    y = rng.binomial(1, 1 / (1 + np.exp(-(b[g, 0] + b[g, 1] * x))))
+    with pm.Model() as model:
+        beta = pm.Normal("beta", 0, 2, shape=2)
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2.0, sd_dist=pm.HalfNormal.dist(1.0, shape=2))
+        b = pm.MvNormal("b", mu=beta, chol=chol, shape=(300, 2))
+        pm.Bernoulli("y", logit_p=b[g, 0] + b[g, 1] * x, observed=y)
+    return model
+
+
 CASES = {
     "seeds": seeds,
     "poisson 1e3": lambda seed=206: poisson(10**3, seed),
@@ -80,4 +109,6 @@ CASES = {
     "poisson 1e6": lambda seed=206: poisson(10**6, seed),
     "bernoulli 3000 x 1000": bernoulli_crossed,
     "binary small groups": binary_small_groups,
+    "hierarchical means": hierarchical_means,
+    "correlated slopes": correlated_slopes,
 }
