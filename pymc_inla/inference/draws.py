@@ -57,6 +57,8 @@ class Draws:
     """log of the mean importance ratio: log p(y) by importance sampling, of the draws before resampling"""
     log_evidence_error: float
     """Its Monte Carlo error; both are NaN where the ratios have no reliable mean"""
+    weights: np.ndarray | None = None
+    """(S,) importance weights, summing to one, of draws that were not resampled by them; None otherwise"""
 
 
 def n_distinct(size: int, d: int, n_draws: int) -> int:
@@ -100,7 +102,11 @@ def draw_joint(
     if resampled:
         rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
     taken = drawn.theta[rows], _take_rows(drawn.x, rows), drawn.log_p[rows], drawn.log_q[rows]
-    return Draws(*taken, k_hat, efficiency * n / n_draws, resampled, evidence, evidence_error)
+    weights = None
+    if not resampled:
+        weights = np.exp(smooth[rows])
+        weights /= weights.sum()
+    return Draws(*taken, k_hat, efficiency * n / n_draws, resampled, evidence, evidence_error, weights)
 
 
 @dataclass(frozen=True)

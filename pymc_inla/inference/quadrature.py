@@ -283,8 +283,9 @@ class QuadratureInner:
             new = integrate_local(current.conditional, x_S, current.mode_u + shift, rule)
             if new is not None:
                 used += new.n_passes
-                reduced = B.Z.T @ new.gradient
-                remaining = float(reduced @ linalg.cho_solve(factor, reduced))
+                with np.errstate(over="ignore"):  # a step too far
+                    reduced = B.Z.T @ new.gradient
+                    remaining = float(reduced @ linalg.cho_solve(factor, reduced, check_finite=False))
                 if new.value >= current.value + 1e-4 * length * decrement or remaining < 0.25 * decrement:
                     return new, used
             length *= 0.5

@@ -34,8 +34,8 @@ GAP_CHECK = 0.05
 are off by 0.1 are seen from about 6000 effective draws on."""
 LEFT_OUT = 0.1
 """Design points without a value, per point with one, from which on too much is interpolated"""
-APART_CHECK = 0.2
-"""The same for draws that importance weights did not correct: they are an approximation like the marginals"""
+APART_CHECK = 0.1
+"""The same for draws that were not resampled"""
 COMPARED = 5_000_000
 """Elements of draws that are compared: in larger models evenly spaced latents"""
 
@@ -96,7 +96,8 @@ FEW_DRAWS = 400
 
 def draws_gap(draws, marginals_x: Marginals, marginals_theta: Marginals | None) -> float:
     """Largest distance of the means and sds of the draws from the deterministic marginals, in sd, beyond four Monte
-    Carlo errors.
+    Carlo errors. Draws that were not resampled are compared as they are and with their weights: these are unreliable,
+    but an error that they do show is there.
 
     Hyperparameters are the more telling: their marginals know the inner approximation, their draws what they should be.
 
@@ -106,24 +107,29 @@ def draws_gap(draws, marginals_x: Marginals, marginals_theta: Marginals | None) 
     marginals_x, marginals_theta : Marginals
         None for hyperparameters that are fixed.
     """
-    effective = len(draws.x) * (min(draws.efficiency, 1.0) if draws.resampled else 1.0)
+    effective = len(draws.x) * min(draws.efficiency, 1.0) if draws.resampled else len(draws.x)
     every = 1 + draws.x.size // COMPARED
-    gap = _gap(draws.x[:, ::every], marginals_x.mean[::every], marginals_x.sd[::every], effective)
-    if marginals_theta is None:
+    compared = [(draws.x[:, ::every], marginals_x.mean[::every], marginals_x.sd[::every])]
+    if marginals_theta is not None:
+        compared.append((draws.theta, marginals_theta.mean, marginals_theta.sd))
+    even = np.full(len(draws.x), 1.0 / len(draws.x))
+    gap = max(_gap(*each, even, effective) for each in compared)
+    if draws.weights is None:
         return gap
-    return max(gap, _gap(draws.theta, marginals_theta.mean, marginals_theta.sd, effective))
+    weighted = 1.0 / np.sum(draws.weights**2)
+    return max(gap, *(_gap(*each, draws.weights, weighted) for each in compared))
 
 
-def _gap(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, effective: float) -> float:
+def _gap(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, weights: np.ndarray, effective: float) -> float:
     """Largest difference in a mean, in sd, or in a sd, relative, beyond four Monte Carlo errors of so many draws."""
     # elements that constraints fix differ by rounding only
     free = (sd > 1e-9 * np.abs(mean)) & (sd > 1e-12 * np.max(sd, initial=0.0)) & np.isfinite(mean)
     values, mean, sd = values[:, free], mean[free], sd[free]
     z = (values - mean) / sd
-    gap = np.max(np.abs(z.mean(0)) - 4.0 / np.sqrt(effective), initial=0.0)
+    gap = np.max(np.abs(weights @ z) - 4.0 / np.sqrt(effective), initial=0.0)
     if effective >= FEW_DRAWS:
-        z -= z.mean(0)
-        second, fourth = np.mean(z**2, axis=0), np.mean(z**4, axis=0)
+        z -= weights @ z
+        second, fourth = weights @ z**2, weights @ z**4
         kurtosis = fourth / np.where(second > 0, second, 1.0) ** 2
         # the relative error of a sd has the variance (kurtosis - 1) / 4 n: large for a mixture over scales
         error = 4.0 * np.sqrt(np.maximum(kurtosis - 1, 4.0) / (4 * effective))
@@ -188,8 +194,8 @@ def judge(
     if gap > APART_CHECK and not resampled:
         say(
             1,
-            f"the draws, which importance weights could not correct, and the deterministic marginals differ by "
-            f"{gap:.2f} sd beyond Monte Carlo error: one of the two approximations is off; compare with NUTS",
+            "deterministic marginals and draws: importance weights, which are too uneven to correct them, would move "
+            f"one by at least {gap:.2f} sd beyond Monte Carlo error; compare with NUTS",
         )
     if gap > GAP_CHECK and resampled:
         say(

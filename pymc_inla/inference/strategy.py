@@ -26,6 +26,9 @@ TOLERANCE = 0.02
 LARGE, LARGE_TOLERANCE = 300_000, 0.05
 """The same for models of more latents and predictors than this, where sd are small and passes over the data dear."""
 
+LATENT_TOLERANCE = 0.05
+"""The same for latents at theta*, in models of up to SMALL latents and predictors"""
+
 NO_VALUE = (
     "quadrature has no finite value at the mode of the Laplace approximation: the log-likelihood or a derivative of it "
     "is not finite at some of its nodes"
@@ -130,7 +133,9 @@ def choose_inner(
     if strategy == "auto":
         how = f"quadrature with {inner.k} nodes"
         change = compare(posterior, quadrature, mode, lower, upper, how)
-        if change.shift < TOLERANCE and change.sd < TOLERANCE:
+        small = functions.n_x + functions.n_eta <= SMALL
+        agree = not small or _moments_agree(posterior, quadrature, mode.theta_star)
+        if agree and change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
             return chosen, posterior, mode
@@ -174,6 +179,18 @@ def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, l
         return found[0] - found[1]
 
     return inner_change(mode, lower, upper, corrections, how)
+
+
+def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.ndarray) -> bool:
+    """Whether means and sds of the latents at one theta are nearly the same. The density of theta need not show where
+    they are not: without hyperparameters it never does."""
+    if not np.isfinite(other(theta).log_posterior):
+        return True
+    a, b = posterior.moments(theta), other.moments(theta)
+    spread = (b.sd > 1e-9 * np.abs(b.mean)) & (b.sd > 1e-12 * np.max(b.sd, initial=0.0))
+    shift = np.abs(a.mean - b.mean)[spread] / b.sd[spread]
+    change = np.abs(a.sd[spread] / b.sd[spread] - 1.0)
+    return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < LATENT_TOLERANCE)
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
