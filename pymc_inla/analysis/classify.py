@@ -167,7 +167,9 @@ def _response_conflicts(roles, rv, observed, labels):
     """Latents that spoil the form response(linear predictor) of some parameter of an observed variable."""
     for _, (a, b) in labels.products:
         left, right = labels.depends_on(a), labels.depends_on(b)
-        if left != right:
+        # exp(eta_1) / exp(eta_2) is a function of two predictors
+        responses = labels.of(a) is Label.NONLINEAR and labels.of(b) is Label.NONLINEAR
+        if left != right and not responses:
             return min(left - right or left, right - left or right, key=_size)
     for node in labels.bent:
         if _above_distribution(node, observed):
@@ -178,10 +180,12 @@ def _response_conflicts(roles, rv, observed, labels):
             if labels.of(parameter) is Label.INDEPENDENT:
                 continue
             cuts = find_cuts([parameter], labels, _n_elements(observed))
-            if len(cuts) > 1:
+            # alpha / (alpha + mu) is a function of two predictors of every observation
+            of_rows = all(_n_elements(cut) == _n_elements(observed) for cut in cuts)
+            if len(cuts) > 1 and not of_rows:
                 inner = min(cuts, key=lambda c: _size(labels.depends_on(c)))
                 return labels.depends_on(inner)
-            varies = not all(cuts[0].type.broadcastable)
+            varies = len(cuts) > 1 or not all(cuts[0].type.broadcastable)
             seen_vector |= varies
             if not varies:
                 scalars.append(cuts[0])

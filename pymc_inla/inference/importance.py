@@ -231,7 +231,7 @@ def _evaluate(posterior, mode, z, lower, upper):
     theta = mode.to_theta(z)
     inside = np.all((theta >= lower) & (theta <= upper), axis=1)
     found = posterior.evaluate_all(theta[inside])
-    finite = np.array([np.isfinite(e.log_posterior) for e in found])
+    finite = np.array([np.isfinite(e.log_posterior) for e in found], dtype=bool)
     return (
         z[inside][finite],
         np.array([e.log_posterior for e in found])[finite],
