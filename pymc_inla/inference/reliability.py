@@ -36,7 +36,7 @@ LEFT_OUT = 0.1
 """Design points without a value, per point with one, from which on too much is interpolated"""
 APART_CHECK = 0.1
 """The same for draws that were not resampled"""
-COMPARED = 5_000_000
+COMPARED = 1_000_000
 """Elements of draws that are compared: in larger models evenly spaced latents"""
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from pymc_inla.analysis import analyze_model
-from pymc_inla.compile import compile_model
+from pymc_inla.compile import compile_model, separation
 from pymc_inla.compile.separation import in_cone
 from pymc_inla.errors import ImproperPosteriorError
 
@@ -171,3 +171,23 @@ def test_cone_of_random_inequalities():
         # the sum of all rows is a positive combination of them: no vector is on the right side of its opposite too
         opposite = -M.sum(axis=0) / np.linalg.norm(M.sum(axis=0))
         assert in_cone(sparse.csr_array(np.vstack([M, opposite])), none) is None
+
+
+@pytest.mark.parametrize("separated", [False, True])
+def test_many_observations(separated, monkeypatch):
+    """A sample is asked first; a level that it does not see, whose counts are all zero, is found all the same."""
+    monkeypatch.setattr(separation, "MANY", 50)
+    rng = np.random.default_rng(4)
+    level = np.minimum(np.arange(400) // 133, 3)  # the last has one observation
+    y = rng.poisson(2.0, 400)
+    y[-1] = 0 if separated else 1
+    with pm.Model() as model:
+        b = pm.Flat("b", shape=4)
+        u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=20)
+        pm.Poisson("y", pm.math.exp(b[level] + u[np.arange(400) % 20]), observed=y)
+    lgm = analyze_model(model)
+    if separated:
+        with pytest.raises(ImproperPosteriorError, match="b"):
+            compile_model(lgm)
+    else:
+        compile_model(lgm)
