@@ -42,13 +42,13 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     """
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
     interpreted = "mode" not in kwargs and size <= LARGE
-    if not interpreted:
-        # the difference is written in terms of log_ndtr
-        single = not isinstance(outputs, list)
-        outputs = replace_nodes([outputs] if single else outputs, written_out, written_out)
-        outputs = outputs[0] if single else outputs
     if interpreted:
         kwargs["mode"] = Mode(linker="py", optimizer=INTERPRETED)
+    else:
+        single = not isinstance(outputs, list)
+        # twice, as the difference is written in terms of log_ndtr
+        outputs = replace_nodes([outputs] if single else outputs, written_out, written_out)
+        outputs = outputs[0] if single else outputs
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
     with pytensor.config.change_flags(cxx=""):
         if "mode" not in kwargs:

@@ -42,7 +42,7 @@ def exact_logarithms(expression: Variable) -> Variable:
 def finite_complements(expression: Variable) -> Variable:
     """The same expression, with stable operations already, with log(1 - exp(x)) written so that its derivatives are
     finite for every x < 0, and without complements of complements."""
-    return replace_nodes([expression], _without_check, _tail, _log1mexp)[0]
+    return replace_nodes([expression], _without_check, _tail, _complement_of_complement, _log1mexp)[0]
 
 
 def _logarithm(node) -> Variable | None:
@@ -59,22 +59,16 @@ def _logarithm(node) -> Variable | None:
     return None
 
 
+def _complement_of_complement(node) -> Variable | None:
+    """x of log(1 - exp(log(1 - exp(x))))"""
+    return _unary(node.outputs[0], (Log1mexp, Log1mexp)) if is_elementwise(node, Log1mexp) else None
+
+
 def _log1mexp(node) -> Variable | None:
     if not is_elementwise(node, Log1mexp):
         return None
     (x,) = node.inputs
-    if (inner := _of_log1mexp(x)) is not None:
-        return inner
     return pt.switch(x < HALF, pt.log1p(-pt.exp(x)), pt.log(-pt.expm1(x)))
-
-
-def _of_log1mexp(variable: Variable) -> Variable | None:
-    """x where a variable is log(1 - exp(x)) as it is written here."""
-    if not is_elementwise(variable.owner, ps.Switch):
-        return None
-    _, low, high = variable.owner.inputs
-    x = _unary(low, (ps.Log1p, ps.Neg, ps.Exp))
-    return x if x is not None and x is _unary(high, (ps.Log, ps.Neg, ps.Expm1)) else None
 
 
 def _without_guard(node) -> Variable | None:

@@ -98,14 +98,14 @@ def draw_joint(
         evidence = float(np.logaddexp.reduce(drawn.log_ratio[np.isfinite(drawn.log_ratio)]) - np.log(n))
         evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n))
     resampled = bool(k_hat < GOOD_K)
-    rows = np.arange(n_draws)
     if resampled:
         rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
-    taken = drawn.theta[rows], _take_rows(drawn.x, rows), drawn.log_p[rows], drawn.log_q[rows]
-    weights = None
-    if not resampled:
-        weights = np.exp(smooth[rows])
+        x, weights = _take_rows(drawn.x, rows), None
+    else:
+        rows = slice(n_draws)
+        x, weights = drawn.x[rows], np.exp(smooth[rows])
         weights /= weights.sum()
+    taken = drawn.theta[rows], x, drawn.log_p[rows], drawn.log_q[rows]
     return Draws(*taken, k_hat, efficiency * n / n_draws, resampled, evidence, evidence_error, weights)
 
 
@@ -135,6 +135,7 @@ def _propose(
     size: int,
     densities: bool,
 ) -> _Proposal:
+    """Draws of theta from the integrated density, and of x at the centers nearest to them."""
     theta_seed, x_seed, order_seed = seed.spawn(3)
     rng = np.random.default_rng(theta_seed)
     centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)

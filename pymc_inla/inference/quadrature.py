@@ -76,7 +76,12 @@ class QuadraturePoint:
     @cached_property
     def mean_shift(self) -> np.ndarray:
         """(n_S,) difference between the conditional mean of x_S and its mode, to first order."""
-        return skew_normal.bounded_shift(self.adjoint.v, np.sqrt(np.maximum(np.diag(self.S), 0.0)))
+        return skew_normal.bounded_shift(self.adjoint.v, self.shared_sd)
+
+    @cached_property
+    def shared_sd(self) -> np.ndarray:
+        """(n_S,) of x_S"""
+        return np.sqrt(np.maximum(np.diag(self.S), 0.0))
 
     @cached_property
     def conditional_draws(self):

@@ -30,7 +30,7 @@ def latent_moments(point) -> Moments:
     B, c, v = point.approximation.blocks, point.integral.conditional, point.mean_shift
     mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
     mean[B.shared] = point.integral.x_S + v
-    sd[B.shared] = np.sqrt(np.maximum(np.diag(point.S), 0.0))
+    sd[B.shared] = point.shared_sd
     skewness[B.shared] = _shared_skewness(point, sd[B.shared])
     cumulants = map_in_order(lambda part: _local_cumulants(part, c, point.S, v), point.adjoint.parts)
     local_mean, variance, third = (np.concatenate(arrays) for arrays in zip(*cumulants, strict=True))

@@ -122,8 +122,7 @@ def draws_gap(draws, marginals_x: Marginals, marginals_theta: Marginals | None) 
 
 def _gap(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, weights: np.ndarray, effective: float) -> float:
     """Largest difference in a mean, in sd, or in a sd, relative, beyond four Monte Carlo errors of so many draws."""
-    # elements that constraints fix differ by rounding only
-    free = (sd > 1e-9 * np.abs(mean)) & (sd > 1e-12 * np.max(sd, initial=0.0)) & np.isfinite(mean)
+    free = has_spread(mean, sd) & np.isfinite(mean)
     values, mean, sd = values[:, free], mean[free], sd[free]
     z = (values - mean) / sd
     gap = np.max(np.abs(weights @ z) - 4.0 / np.sqrt(effective), initial=0.0)
@@ -135,6 +134,11 @@ def _gap(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, weights: np.ndarr
         error = 4.0 * np.sqrt(np.maximum(kurtosis - 1, 4.0) / (4 * effective))
         gap = np.max(np.abs(np.sqrt(second) - 1) - error, initial=gap)
     return float(gap)
+
+
+def has_spread(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Which elements vary by more than rounding, as those that constraints fix do not."""
+    return (sd > 1e-9 * np.abs(mean)) & (sd > 1e-12 * np.max(sd, initial=0.0))
 
 
 def undefined(*marginals: Marginals | None) -> int:

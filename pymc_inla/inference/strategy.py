@@ -11,7 +11,7 @@ from pymc_inla.errors import ConvergenceError, InvalidOptionError
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
-from pymc_inla.inference.reliability import InnerChange, inner_change
+from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg import Partition, build_system, choose_local
@@ -187,7 +187,7 @@ def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.n
     if not np.isfinite(other(theta).log_posterior):
         return True
     a, b = posterior.moments(theta), other.moments(theta)
-    spread = (b.sd > 1e-9 * np.abs(b.mean)) & (b.sd > 1e-12 * np.max(b.sd, initial=0.0))
+    spread = has_spread(b.mean, b.sd)
     shift = np.abs(a.mean - b.mean)[spread] / b.sd[spread]
     change = np.abs(a.sd[spread] / b.sd[spread] - 1.0)
     return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < LATENT_TOLERANCE)
