@@ -17,8 +17,9 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors, applys_between
 from pytensor.tensor.variable import TensorConstant
 
+from pymc_inla.compile import complement, normal_tail
 from pymc_inla.compile.graph import replace_nodes
-from pymc_inla.compile.normal_tail import finite_normal_tails, written_out
+from pymc_inla.compile.normal_tail import finite_normal_tails
 from pymc_inla.compile.parameter_checks import check_each
 from pymc_inla.compile.probabilities import exact_logarithms, finite_complements
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
@@ -47,7 +48,8 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     else:
         single = not isinstance(outputs, list)
         # twice, as the difference is written in terms of log_ndtr
-        outputs = replace_nodes([outputs] if single else outputs, written_out, written_out)
+        rules = normal_tail.written_out, normal_tail.written_out, complement.written_out
+        outputs = replace_nodes([outputs] if single else outputs, *rules)
         outputs = outputs[0] if single else outputs
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
     with pytensor.config.change_flags(cxx=""):

@@ -19,11 +19,9 @@ from pytensor.tensor.basic import Join
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.variable import TensorConstant
 
+from pymc_inla.compile.complement import log_complement
 from pymc_inla.compile.graph import constant_number, is_elementwise, replace_nodes
 from pymc_inla.compile.normal_tail import ROOT, log_ndtr
-
-HALF = -np.log(2.0)
-"""Where log(1 - exp(x)) changes its form (Maechler 2012)"""
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ def exact_logarithms(expression: Variable) -> Variable:
 
 
 def finite_complements(expression: Variable) -> Variable:
-    """The same expression, with stable operations already, with log(1 - exp(x)) written so that its derivatives are
-    finite for every x < 0, and without complements of complements."""
+    """The same expression, with stable operations already, with derivatives of log(1 - exp(x)) that are finite for
+    every x < 0, and without complements of complements."""
     return replace_nodes([expression], _without_check, _tail, _complement_of_complement, _log1mexp)[0]
 
 
@@ -67,8 +65,7 @@ def _complement_of_complement(node) -> Variable | None:
 def _log1mexp(node) -> Variable | None:
     if not is_elementwise(node, Log1mexp):
         return None
-    (x,) = node.inputs
-    return pt.switch(x < HALF, pt.log1p(-pt.exp(x)), pt.log(-pt.expm1(x)))
+    return log_complement(*node.inputs)
 
 
 def _without_guard(node) -> Variable | None:

@@ -10,7 +10,7 @@ from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scalar.math import Log1mexp, Softplus, TriGamma
 from pytensor.tensor.elemwise import Elemwise
 
-from pymc_inla.compile import normal_tail
+from pymc_inla.compile import complement, normal_tail
 
 
 def _softplus(x):
@@ -34,6 +34,8 @@ FORMS = {
     ps.Identity: lambda x: x,
     ps.Cast: lambda x: x * np.float64(1.0),
     **normal_tail.FORMS,
+    **complement.FORMS,
+    complement.LogComplement: _log1mexp,
 }
 
 

@@ -1,10 +1,10 @@
 """Joint draws of (theta, x), and their importance weights.
 
-theta is drawn from the integrated density, not at its nodes. D centers among the values, spread evenly by systematic
-resampling, get an inner approximation of their own, and x is drawn from that of the nearest center. In one or two
-dimensions the cell around a center is a small fraction of the posterior sd, so that the dependence between theta and x
-is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and the pair
-(theta, x) is exact, unless the model is large and D small.
+theta is drawn from the integrated density, not at its nodes. D centers get an inner approximation of their own, and x
+is drawn from that of the nearest center. In one or two dimensions they are the k-means of the draws: cells are a small
+fraction of the posterior sd, in the tails too, and a center is the mean of its cell, so that the dependence between
+theta and x is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and
+the pair (theta, x) is exact, unless the model is large and D small.
 
 Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
 shape k allows, the draws are resampled, and follow the target of the inner approximation rather than the approximation.
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
 from pymc_inla.inference.integral import ThetaIntegral
@@ -25,6 +26,7 @@ from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 GOOD_K, GOOD_EFFICIENCY = 0.7, 0.5
+LLOYD_STEPS = 20
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
 MOST_TIMES = 10
@@ -139,14 +141,14 @@ def _propose(
     theta_seed, x_seed, order_seed = seed.spawn(3)
     rng = np.random.default_rng(theta_seed)
     centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)
-    D = len(centers)
-    moves = D > 1
+    moves = len(centers) > 1
     if moves and (integral.density.d <= 2 or size > 30_000):
         theta = draw_theta(integral.density, n_draws, rng)
-        owner = _nearest(theta, centers, integral)
+        centers, owner = _k_means(theta, centers, integral)
     else:
-        owner = np.arange(n_draws) % D
+        owner = np.arange(n_draws) % len(centers)
         theta = _spread(centers[owner], integral.density, rng) if moves else centers[owner]
+    D = len(centers)
     # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
     row = np.random.default_rng(order_seed).permutation(n_draws)
     theta_out, x = np.empty_like(theta), np.empty((n_draws, len(posterior(integral.mode.theta_star).x_star)))
@@ -181,7 +183,7 @@ def _propose(
     usable = np.append([np.isfinite(e.log_posterior) for e in found], True)
     # Draws of a center without an inner approximation go to the nearest one that has it.
     centers, lost = np.vstack([centers, integral.mode.theta_star])[usable], np.flatnonzero(~usable[owner])
-    nearest = _nearest(theta[lost], centers, integral)
+    nearest = _nearest(theta[lost], centers, integral) if len(lost) else lost
     for k in np.unique(nearest):
         sample_at(posterior.point(centers[k]), lost[nearest == k], seeds[D + k])
     return _Proposal(theta_out, x, log_p, log_q, log_ratio)
@@ -205,8 +207,17 @@ def _spread(theta: np.ndarray, density: IntegratedDensity, rng) -> np.ndarray:
 
 
 def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> np.ndarray:
-    a, b = integral.mode.to_z(theta), integral.mode.to_z(centers)
-    return np.argmin(((a[:, None] - b[None]) ** 2).sum(-1), axis=1)
+    return cKDTree(integral.mode.to_z(centers)).query(integral.mode.to_z(theta))[1]
+
+
+def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> tuple[np.ndarray, np.ndarray]:
+    """Centers that are the means of the values nearest to them (Lloyd 1982), and the nearest of every value."""
+    for _ in range(LLOYD_STEPS):
+        owner = _nearest(theta, centers, integral)
+        count = np.bincount(owner, minlength=len(centers))
+        sums = np.column_stack([np.bincount(owner, column, len(centers)) for column in theta.T])
+        centers = sums[count > 0] / count[count > 0, None]
+    return centers, _nearest(theta, centers, integral)
 
 
 def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:

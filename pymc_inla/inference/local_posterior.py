@@ -1,4 +1,4 @@
-"""The local latents integrated out, given the shared ones: adaptive Gauss-Hermite (Pinheiro & Bates 1995).
+"""The local latents integrated out, given the shared ones, by adaptive quadrature (Pinheiro & Bates 1995).
 
     log p(y, x_S | theta) = shared prior + sum of l_i without local latents + sum_g log I_g,
     I_g = integral exp h_g(w) dw,   h_g(w) = b_g'w - w'Q_gg w / 2 + sum_{i in g} l_i(z_i + a_i w)
@@ -18,8 +18,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pymc_inla.inference.gauss_hermite import Rule
 from pymc_inla.inference.local_conditional import Conditional, ConditionalPart
+from pymc_inla.inference.node_rules import Rule
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
 from pymc_inla.linalg.cholesky import lost_in_rounding

@@ -1,4 +1,4 @@
-"""Draws of x given theta: x_S from its Gaussian approximation, x_L from its exact conditional posterior given x_S.
+"""Draws of x given theta: x_S from its approximation (`shared_posterior`), x_L from its exact conditional posterior.
 
 For single local latents the conditional log density is evaluated on equally spaced nodes (one posterior sd apart or
 less), interpolated by a cubic spline and inverted. The trapezoidal sum over these nodes also gives the conditional
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 from scipy.interpolate import CubicSpline
 
 from pymc_inla.inference import skew_normal
@@ -99,16 +99,8 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
     blocks, integral = point.approximation.blocks, point.integral
     x = np.empty((m, blocks.n_S + blocks.local.size))
     log_q, log_joint = np.full(m, np.nan), np.full(m, np.nan)
-    normals = rng.standard_normal((m, blocks.Z.shape[1]))
-    lower = point.factor[0]
-    if len(lower):
-        reduced = linalg.solve_triangular(lower, normals.T, lower=True, trans="T")
-        deviation = (blocks.Z @ reduced).T
-        log_scale = float(np.sum(np.log(np.diag(lower)))) - 0.5 * len(lower) * np.log(2 * np.pi)
-    else:
-        deviation, log_scale = np.zeros((m, blocks.n_S)), 0.0
-    log_q_S = log_scale - 0.5 * np.sum(normals**2, axis=1)
-    x_S = integral.x_S + point.mean_shift + deviation
+    deviation, log_q_S = point.shared.sample(rng, m)
+    x_S = integral.x_S + deviation
     local = point.conditional_draws
     if densities:
         local.prepare_exact()

@@ -19,6 +19,7 @@ from pymc_inla.inference.inner import Moments
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.quadrature_adjoint import PartAdjoint
+from pymc_inla.linalg.forms import bilinear_forms
 from pymc_inla.linalg.matvec import multiply
 
 SKEWNESS_BUDGET = 3e6
@@ -27,12 +28,11 @@ SKEWNESS_BUDGET = 3e6
 
 def latent_moments(point) -> Moments:
     """Moments of p~(x_j | theta, y), each (n_x,)."""
-    B, c, v = point.approximation.blocks, point.integral.conditional, point.mean_shift
+    B, c, v = point.approximation.blocks, point.integral.conditional, point.shared.mean_shift
     mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
     mean[B.shared] = point.integral.x_S + v
-    sd[B.shared] = point.shared_sd
-    skewness[B.shared] = _shared_skewness(point, sd[B.shared])
-    cumulants = map_in_order(lambda part: _local_cumulants(part, c, point.S, v), point.adjoint.parts)
+    sd[B.shared], skewness[B.shared], S = point.shared.sd, point.shared.skewness, point.shared.covariance
+    cumulants = map_in_order(lambda part: _local_cumulants(part, c, S, v), point.adjoint.parts)
     local_mean, variance, third = (np.concatenate(arrays) for arrays in zip(*cumulants, strict=True))
     # u = w + P x_S
     mean[B.local], sd[B.local] = local_mean + c.prior_mean(mean[B.shared]), np.sqrt(variance)
@@ -54,28 +54,33 @@ def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tu
 
 def predictor_moments(point, every: int = 1) -> Moments:
     """Moments of p~(eta_r | theta, y) for r = 0, every, 2 every, ...: eta = offset + A_S x_S + a'u."""
-    v = point.mean_shift
+    v, S = point.shared.mean_shift, point.shared.covariance
     mean_S = point.integral.x_S + v
 
     def of_part(adjoint: PartAdjoint):
         rows = adjoint.part.rows
         picked = None if every == 1 else slice(-rows.start % every, rows.stop - rows.start, every)
-        return _predictor_moments(adjoint, mean_S, point.S, v, picked)
+        if S is point.S:
+            of_shared = -2.0 * adjoint.W_bar[: rows.stop - rows.start]
+        else:
+            own = np.arange(rows.stop - rows.start)
+            of_shared = bilinear_forms(adjoint.conditional.A_S, own, S, adjoint.conditional.A_S, own)
+        return _predictor_moments(adjoint, mean_S, S, v, of_shared, picked)
 
     of_parts = map_in_order(of_part, point.adjoint.parts)
     return Moments(*(np.concatenate(arrays) for arrays in zip(*of_parts, strict=True)))
 
 
-def _predictor_moments(adjoint: PartAdjoint, mean_S, S, v, rows: slice | None):
-    """Mean, sd and skewness of linear predictors of a part (None: of all), each (n,)."""
+def _predictor_moments(adjoint: PartAdjoint, mean_S, S, v, of_shared, rows: slice | None):
+    """Mean, sd and skewness of linear predictors of a part (None: of all), each (n,); of_shared is diag A_S S A_S'."""
     local, part, c = _LocalCumulants(adjoint, v), adjoint.part, adjoint.conditional
-    of_row = part.row_block, c.a, c.offset, c.A_S, c.A_pairs, adjoint.W_bar[: c.functions.n_eta]
-    block, a, offset, A_S, A_pairs, W_bar = of_row if rows is None else (array[rows] for array in of_row)
+    of_row = part.row_block, c.a, c.offset, c.A_S, c.A_pairs, of_shared
+    block, a, offset, A_S, A_pairs, of_shared = of_row if rows is None else (array[rows] for array in of_row)
     inside = np.minimum(block, part.G - 1)
     a = np.where((block < part.G)[:, None], a, 0.0)
     mean = offset + multiply(A_S, mean_S) + np.einsum("rc,rc->r", a, local.mean[inside])
     # a row moves with x_S directly, by A_r, and through the conditional means of its local latents, by a_r'B_g
-    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) - 2.0 * W_bar
+    variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) + of_shared
     for e in range(part.b):
         moved = part.multiply(S, local.B[:, e])
         variance += 2.0 * a[:, e] * multiply(A_pairs, moved)
@@ -118,7 +123,7 @@ class _LocalCumulants:
         return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, self.part.m_block], self.slopes)
 
 
-def _shared_skewness(point, sd) -> np.ndarray:
+def shared_skewness(point, sd) -> np.ndarray:
     """Skewness of x_S, (n_S,): third derivative of log p(y, x_S | theta) along the columns w of S over sd^3,
 
         sum_g { kappa_3(d'w) - 3 Cov(d'w, sum_r W_r (A_r w)^2) } + sum_r E[l'''_r] (A_r w)^3 .

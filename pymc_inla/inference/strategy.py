@@ -28,6 +28,9 @@ LARGE, LARGE_TOLERANCE = 300_000, 0.05
 
 LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
+FAR, SKEWED = 2.0, 0.1
+"""Where the shape of the shared latents is looked at, in sd of theta; skewness, or distance of mean and mode in sd, up
+to which they pass for normal"""
 
 NO_VALUE = (
     "quadrature has no finite value at the mode of the Laplace approximation: the log-likelihood or a derivative of it "
@@ -134,7 +137,10 @@ def choose_inner(
         how = f"quadrature with {inner.k} nodes"
         change = compare(posterior, quadrature, mode, lower, upper, how)
         small = functions.n_x + functions.n_eta <= SMALL
-        agree = not small or _moments_agree(posterior, quadrature, mode.theta_star)
+        agree = not small or (
+            _moments_agree(posterior, quadrature, mode.theta_star, LATENT_TOLERANCE)
+            and not _needs_copula(quadrature, mode, lower, upper)
+        )
         if agree and change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -147,6 +153,12 @@ def choose_inner(
             raise ConvergenceError(f"strategy='quadrature': {NO_VALUE}. Use strategy='laplace', and compare with NUTS.")
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
     inner, posterior, mode, change, reason = refined
+    if _needs_copula(posterior, mode, lower, upper):
+        inner = inner.with_copula()
+        center, posterior = posterior.center, ThetaPosterior.of(inner)
+        posterior.center = center
+        mode = replace(mode, log_posterior=posterior(mode.theta_star).log_posterior)
+        reason = f"{reason}; a copula of Laplace marginals for the shared latents, which are not normal"
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
@@ -181,7 +193,7 @@ def compare(posterior: ThetaPosterior, other: ThetaPosterior, mode: ThetaMode, l
     return inner_change(mode, lower, upper, corrections, how)
 
 
-def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.ndarray) -> bool:
+def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.ndarray, tolerance: float) -> bool:
     """Whether means and sds of the latents at one theta are nearly the same. The density of theta need not show where
     they are not: without hyperparameters it never does."""
     if not np.isfinite(other(theta).log_posterior):
@@ -190,7 +202,38 @@ def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.n
     spread = has_spread(b.mean, b.sd)
     shift = np.abs(a.mean - b.mean)[spread] / b.sd[spread]
     change = np.abs(a.sd[spread] / b.sd[spread] - 1.0)
-    return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < LATENT_TOLERANCE)
+    return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < tolerance)
+
+
+def _needs_copula(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> bool:
+    """Whether the shared latents are far enough from normal, at theta* or FAR sd from it, that a copula of Laplace
+    marginals changes the density of theta, or a mean or sd of them.
+
+    It is asked where their skewness or the distance of their means from their modes says so to first order.
+    """
+    if not posterior.inner.copula_is_affordable:
+        return False
+    steps = FAR * mode.root.T
+    thetas = np.clip(mode.theta_star + np.vstack([np.zeros((1, len(steps))), steps, -steps]), lower, upper)
+    copula = posterior.inner.with_copula()
+    changes = []
+    for normal in posterior.evaluate_all(thetas):
+        if not np.isfinite(normal.log_posterior):
+            continue
+        first = posterior.point(normal.theta).shared
+        free = first.sd > 0
+        sd = np.where(free, first.sd, 1.0)
+        if np.max(np.maximum(np.abs(first.mean_shift) / sd, np.abs(first.skewness)), initial=0.0) < SKEWED:
+            continue
+        other = copula.evaluate(normal.theta, normal, gradient=False)
+        if not np.isfinite(other.log_posterior):
+            continue
+        shift = np.abs(first.mean_shift - other.shared.mean_shift) / sd
+        change = np.abs(other.shared.sd / sd - 1.0)[free]
+        if max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) > TOLERANCE:
+            return True
+        changes.append(other.log_posterior - normal.log_posterior)
+    return bool(changes) and max(changes) - min(changes) > TOLERANCE
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
@@ -209,10 +252,14 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
         refined = inner.finer()
         k = refined.k
         if change is None:
+            before = current.n_refined if searched else 0  # a search may have been where too few nodes do no harm
             change = compare(
                 current, ThetaPosterior(refined.roughly()), mode, lower, upper, f"quadrature with {k} nodes"
             )
-        stable = change.shift < tolerance and change.sd < tolerance
+            enough = current.n_refined == before
+        stable = enough and change.shift < tolerance and change.sd < tolerance
+        if stable and not len(mode.theta_star):
+            stable = _moments_agree(current, ThetaPosterior(refined), mode.theta_star, tolerance)
         if searched and stable:
             reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
             return inner, current, mode, change, reason

@@ -100,6 +100,8 @@ class ThetaPosterior:
         self.n_evaluations = 0
         self.n_passes = 0
         self.n_newton = 0
+        self.n_refined = 0
+        """Evaluations for which the inner approximation had to be finer than it is"""
         self.center: Any = None
         self.root: np.ndarray | None = None
         self.strict = False
@@ -296,6 +298,7 @@ class ThetaPosterior:
             self.n_evaluations += len(points)
             self.n_passes += sum(int(point.n_passes) for point in points)
             self.n_newton += sum(int(point.n_newton) for point in points)
+            self.n_refined += sum(point.approximation is not self.inner for point in points)
 
 
 def _sampled(point) -> tuple[np.ndarray, np.ndarray]:

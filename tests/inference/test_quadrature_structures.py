@@ -9,10 +9,10 @@ from grouped_models import Binomial, Normal, Poisson, TwoPredictors, grouped
 from scipy import sparse, special, stats
 
 from pymc_inla.inference import local_part
-from pymc_inla.inference.gauss_hermite import gauss_hermite
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import integrate_local
+from pymc_inla.inference.node_rules import node_rule
 from pymc_inla.inference.quadrature import QuadratureInner
 from pymc_inla.linalg import build_system, forms, matvec, node_kernels, node_sums
 from pymc_inla.linalg.partition import Partition
@@ -128,7 +128,7 @@ def test_local_integral_and_its_derivatives_in_the_shared_latents(kind, log_sigm
     theta = np.full(functions.n_theta, log_sigma)
     x_S = np.array([0.3, 0.6])[: len(partition.shared)]
     conditional = Conditional(functions, inner.blocks, theta)
-    found = integrate_local(conditional, x_S, np.zeros((G, b)), gauss_hermite(41 if b == 1 else 31, b))
+    found = integrate_local(conditional, x_S, np.zeros((G, b)), node_rule(41 if b == 1 else 31, b))
     sigma = np.exp(theta)
     # 1e-6: what 41 (31 x 31) nodes leave for binary groups with sigma = 3
     assert found.value == pytest.approx(oracle(kind, x_S, sigma), abs=2e-6 if b == 1 else 2e-5)

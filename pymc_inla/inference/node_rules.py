@@ -1,0 +1,60 @@
+"""Rules with k nodes per dimension for integrals of smooth functions over R^b, b = 1, 2, 3, centered and scaled by mode
+and curvature.
+
+Few nodes: Gauss-Hermite, exact for polynomials times a normal density. Many: the trapezoidal rule after the change of
+variable t = R sinh(beta s) / sinh(beta), s in [-1, 1] (Trefethen & Weideman 2014, section 14), whose nodes are dense at
+the mode and reach as far as the density does. Where a likelihood is a step on the scale of the prior (binary data, all
+of a group alike, sigma = 8), 95 nodes leave an error of 5e-5 in log I_g; Gauss-Hermite, exact for polynomials which
+that density is not, one of 0.02.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+MANY = 23
+"""Nodes per dimension from which on the trapezoidal rule is the better one"""
+BETA = 2.5
+REACH = 1.36
+"""R / sqrt(k): the largest node grows like that of Gauss-Hermite, at two thirds of the distance"""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Nodes t and log weights with integral f(t) dt ~ sum_k exp(log_weights_k) f(t_k). The first node is the origin."""
+
+    t: np.ndarray
+    """(K, b)"""
+    log_weights: np.ndarray
+    """(K,)"""
+
+
+@cache
+def node_rule(k: int, b: int = 1) -> Rule:
+    """Product rule with k nodes per dimension (k odd).
+
+    Raises
+    ------
+    ValueError
+        If k is even or not positive.
+    """
+    if k < 1 or k % 2 == 0:
+        raise ValueError(f"k={k} nodes: an odd number is needed, so that one node lies at the mode. Use k + 1.")
+    nodes, log_one = _trapezoidal(k) if k >= MANY else _gauss_hermite(k)
+    nodes[k // 2] = 0.0
+    t = np.stack(np.meshgrid(*[nodes] * b, indexing="ij"), -1).reshape(-1, b)
+    log_weights = sum(np.meshgrid(*[log_one] * b, indexing="ij")).reshape(-1)
+    order = np.argsort(np.sum(t**2, axis=1), kind="stable")
+    return Rule(t[order], log_weights[order])
+
+
+def _gauss_hermite(k: int) -> tuple[np.ndarray, np.ndarray]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(k)
+    return nodes, np.log(weights) + 0.5 * nodes**2
+
+
+def _trapezoidal(k: int) -> tuple[np.ndarray, np.ndarray]:
+    s = np.linspace(-1.0, 1.0, k)
+    scale = REACH * np.sqrt(k) / np.sinh(BETA)
+    return scale * np.sinh(BETA * s), np.log(scale * BETA * np.cosh(BETA * s) * (s[1] - s[0]))

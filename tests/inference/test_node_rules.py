@@ -1,0 +1,56 @@
+"""Rules for the local integrals against scipy's adaptive quadrature."""
+
+import numpy as np
+import pytest
+from scipy import integrate, optimize, special
+
+from pymc_inla.inference.node_rules import MANY, node_rule
+
+
+def log_integral(h, k):
+    """As the engine takes it: centered at the mode, scaled by the curvature there."""
+    found = optimize.minimize_scalar(lambda u: -h(u), bracket=(-1.0, 1.0), options={"xtol": 1e-10})
+    mode, step = found.x, 1e-3
+    root = step / np.sqrt(2 * h(mode) - h(mode + step) - h(mode - step))
+    rule = node_rule(k)
+    return special.logsumexp(rule.log_weights + h(mode + root * rule.t[:, 0])) + np.log(root)
+
+
+@pytest.mark.parametrize("k", [1, 3, 11])
+def test_few_nodes_are_exact_for_polynomials(k):
+    rule = node_rule(k)
+    weight = np.exp(rule.log_weights - 0.5 * rule.t[:, 0] ** 2) / np.sqrt(2 * np.pi)
+    for degree in range(0, 2 * k, 2):
+        assert weight @ rule.t[:, 0] ** degree == pytest.approx(np.prod(np.arange(degree - 1, 0, -2.0)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("k", "tolerance"), [(MANY, 1e-7), (47, 1e-12), (95, 1e-12)])
+def test_many_nodes_integrate_a_normal_density(k, tolerance):
+    assert log_integral(lambda u: -0.5 * u**2 / 4.0, k) == pytest.approx(np.log(2 * np.sqrt(2 * np.pi)), abs=tolerance)
+
+
+@pytest.mark.parametrize("events", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("k", "sigma", "tolerance"), [(23, 1.0, 1e-5), (23, 3.0, 3e-3), (47, 3.0, 1e-4), (47, 8.0, 4e-3), (95, 8.0, 2e-4)]
+)
+def test_binary_data_of_a_group(k, sigma, tolerance, events):
+    """Ten observations all alike are a step on the scale of a wide prior."""
+
+    def h(u):
+        return (
+            events * special.log_expit(u - sigma)
+            + (10 - events) * special.log_expit(sigma - u)
+            - 0.5 * (u / sigma) ** 2
+        )
+
+    top = h(0.0)
+    exact, _ = integrate.quad(lambda u: np.exp(h(u) - top), -12 * sigma, 12 * sigma, points=[0.0, sigma], limit=500)
+    assert log_integral(h, k) == pytest.approx(np.log(exact) + top, abs=tolerance)
+
+
+def test_products():
+    rule = node_rule(3, 2)
+    assert rule.t.shape == (9, 2)
+    np.testing.assert_array_equal(rule.t[0], 0.0)
+    with pytest.raises(ValueError, match="an odd number is needed"):
+        node_rule(4)
