@@ -7,9 +7,8 @@ With t = (x_j - x*_j) / sd_j, the other elements follow their conditional mode x
 where f = log p(y, x | theta). The conditional modes are followed outward from x*: a tangent step to the next abscissa,
 then Newton steps in the others while they have something to gain. f and H are those of the last step, f corrected by
 what the next one would gain. In the tails H itself need not be positive definite, only H_{-j}; since x_j is
-held, a multiple of e_j e_j' may be added to H without changing any of this. The marginal's mean, sd and skewness are
-Gauss-Hermite sums of its ratio to the Gaussian. Constraints: everything happens in an orthonormal basis Z of the null
-space of C.
+held, a multiple of e_j e_j' may be added to H without changing any of this. Constraints: everything happens in an
+orthonormal basis Z of the null space of C.
 
 For small fields with few observations: dense algebra, all j at one abscissa together.
 """
@@ -19,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from pymc_inla.inference.inner import Moments
+from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
+from pymc_inla.inference.copula import DEPTH, DISTANCES, Copula
 from pymc_inla.lgm import LGMFunctions
 
 BUDGET = 3e7
@@ -29,8 +29,6 @@ GAIN = 1e-4
 MAX_STEPS = 8
 STIFFNESS = 10.0
 """Added to H at x_j, in units of 1 / sd_j^2"""
-N_NODES = 7
-"""Gauss-Hermite abscissae of each marginal (odd): exact for the moments of densities up to t^11 times a Gaussian."""
 
 
 def is_affordable(functions: LGMFunctions) -> bool:
@@ -56,7 +54,8 @@ class ConditionalLaplace:
 
     def __init__(self, point, indices: np.ndarray):
         f = self.functions = point.approximation.functions
-        mode = self.mode = point.mode
+        self.point, self.mode = point, point.mode
+        mode = point.mode
         self.theta, self.indices = point.theta, indices
         C = f.C.toarray()
         self.Z = linalg.null_space(C) if len(C) else np.eye(f.n_x)
@@ -64,47 +63,48 @@ class ConditionalLaplace:
         self.AZ = self.A @ self.Z
         self.Q = f.Q_pattern.to_matrix(mode.prior.Q).toarray()
         self.QZ = self.Z.T @ self.Q @ self.Z
-        S = mode.factor.solve(np.eye(f.n_x))
-        self.sd = np.sqrt(np.maximum(np.diag(S)[indices], 0.0))
+        self.S = mode.factor.solve(np.eye(f.n_x))
+        self.sd = np.sqrt(np.maximum(np.diag(self.S)[indices], 0.0))
         self.free = self.sd > 0
         scale = np.where(self.free, self.sd, 1.0)
         held = self.Z[indices] / scale[:, None]
         self.held = STIFFNESS * held[:, :, None] * held[:, None, :]
 
-    def log_density(self, t) -> np.ndarray:
-        """log p~ of each x_j at x*_j + t sd_j, relative to its value at t = 0.
+    def copula(self) -> Copula:
+        """Of all x, with these marginals."""
+        sides = zip(self.indices.tolist(), self.side(-1.0), self.side(1.0), strict=True)
+        constrained = np.asarray(abs(self.functions.C).sum(axis=0)).ravel() > 0
+        base = Normal(self.Z, np.linalg.cholesky(self._hessians(self.mode.likelihood.W[None])[0]))
+        normal = FirstOrder(base, lambda: self.S, lambda: self.point.mean_shift, self.point.skewness)
+        return Copula(normal, {j: (below, above) for j, below, above in sides}, constrained)
 
-        Parameters
-        ----------
-        t : (T,) array
-            All positive or all negative and moving away from zero.
-
-        Returns
-        -------
-        (T, m) array
-
-        Raises
-        ------
-        numpy.linalg.LinAlgError
-            If H_{-j} is not positive definite there.
-        """
-        x = np.repeat(self.mode.x[:, None], len(self.indices), axis=1)
-        zero, _, _, tangent = self._newton(x)
-        densities, last = [], 0.0
-        for node in t:
-            x = x + (node - last) * tangent
-            last = node
+    def side(self, sign: float, distances=DISTANCES) -> list[list[tuple[float, float]]]:
+        """Points (t, log p~_j(t) - log p~_j(0)) of every x_j on one side of the mode, outwards until it has fallen."""
+        points, active, last = [[] for _ in self.indices], np.flatnonzero(self.free), 0.0
+        x = np.repeat(self.mode.x[:, None], len(active), axis=1)
+        zero, _, _, tangent = self._newton(x, active)
+        for distance in distances:
+            if not len(active):
+                break
+            x = x + (sign * distance - last) * tangent
+            last = sign * distance
             for _ in range(MAX_STEPS):
-                density, gain, step, tangent = self._newton(x)
+                height, gain, step, tangent = self._newton(x, active)
                 if not np.max(gain) > GAIN:
                     break
                 x = x + step
-            densities.append(density - zero)
-        return np.array(densities)
+            fall = zero - height
+            for j, value in zip(active, fall, strict=True):
+                if np.isfinite(value):
+                    points[j].append((last, -float(value)))
+            going = fall < DEPTH
+            active, x, tangent, zero = active[going], x[:, going], tangent[:, going], zero[going]
+        return points
 
-    def _newton(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """At x (n_x, m): log p~ with f corrected by the gain of a Newton step that leaves x_j where it is, that gain
-        (both (m,)), the step, and how the conditional mode moves with t (both (n_x, m))."""
+    def _newton(self, x: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """At x (n_x, m) of some of the x_j: log p~ with f corrected by the gain of a Newton step that leaves x_j where
+        it is, that gain (both (m,)), the step, and how the conditional mode moves with t (both (n_x, m)). Where H_{-j}
+        is not positive definite, log p~ is NaN and nothing moves."""
         f, prior = self.functions, self.mode.prior
         eta = self.mode.design.offset[:, None] + self.A @ x
         likelihoods = [f.log_likelihood(np.ascontiguousarray(column), self.theta) for column in eta.T]
@@ -112,20 +112,20 @@ class ConditionalLaplace:
         value = np.array([likelihood.value.sum() for likelihood in likelihoods])
         value += np.einsum("ij,ij->j", x, prior.b[:, None] - 0.5 * Qx)
         gradient = self.A.T @ np.array([likelihood.gradient for likelihood in likelihoods]).T + prior.b[:, None] - Qx
-        H = self._hessians(np.array([likelihood.W for likelihood in likelihoods])) + self.held
-        L = np.linalg.cholesky(H)
+        H = self._hessians(np.array([likelihood.W for likelihood in likelihoods])) + self.held[active]
+        L, definite = _cholesky_each(H)
         log_determinant = 2 * np.sum(np.log(np.diagonal(L, axis1=1, axis2=2)), axis=1)
-        right = np.stack([self.Z[self.indices], (self.Z.T @ gradient).T], axis=2)
+        right = np.stack([self.Z[self.indices[active]], (self.Z.T @ np.where(definite, gradient, 0.0)).T], axis=2)
         half = np.linalg.solve(L, right)
         variance = np.sum(half[:, :, 0] ** 2, axis=1)
-        safe = np.where(self.free, variance, 1.0)
-        slope = np.sum(half[:, :, 0] * half[:, :, 1], axis=1) / safe
+        slope = np.sum(half[:, :, 0] * half[:, :, 1], axis=1) / variance
         others = half[:, :, 1] - half[:, :, 0] * slope[:, None]
         gain = 0.5 * np.sum(others**2, axis=1)
-        moves = np.stack([others, half[:, :, 0] * (self.sd / safe)[:, None]], axis=2)
+        moves = np.stack([others, half[:, :, 0] * (self.sd[active] / variance)[:, None]], axis=2)
         moves = np.linalg.solve(L.transpose(0, 2, 1), moves)
         step, tangent = self.Z @ moves[:, :, 0].T, self.Z @ moves[:, :, 1].T
-        return value + gain - 0.5 * (log_determinant + np.log(safe)), gain, step, tangent
+        height = value + gain - 0.5 * (log_determinant + np.log(variance))
+        return np.where(definite, height, np.nan), gain, step, tangent
 
     def _hessians(self, W: np.ndarray) -> np.ndarray:
         """(m, n_x - k, n_x - k) Z'HZ for W of shape (m, n_W)."""
@@ -138,32 +138,11 @@ class ConditionalLaplace:
         return H
 
 
-def laplace_moments(point) -> Moments | None:
-    """Moments of all full Laplace marginals, or None where H is not positive definite at an abscissa or the ratio to
-    the Gaussian is too far from one to be summed over its nodes.
-
-    Parameters
-    ----------
-    point : LaplacePoint
-    """
-    conditional = ConditionalLaplace(point, np.arange(point.approximation.functions.n_x))
-    t, w = np.polynomial.hermite_e.hermegauss(N_NODES)
+def _cholesky_each(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cholesky factors of matrices (m, n, n), and which of them are positive definite; identities for the others."""
     try:
-        left, right = t[t < 0][::-1], t[t > 0]
-        below, above = conditional.log_density(left)[::-1], conditional.log_density(right)
+        return np.linalg.cholesky(H), np.ones(len(H), bool)
     except np.linalg.LinAlgError:
-        return None
-    middle = np.zeros((1, below.shape[1]))
-    log_ratio = np.concatenate([below, middle, above]) + 0.5 * t[:, None] ** 2
-    if not np.all(np.isfinite(log_ratio)):
-        return None
-    weights = w[:, None] * np.exp(log_ratio - log_ratio.max(axis=0))
-    weights /= weights.sum(axis=0)
-    mean = t @ weights
-    deviation = t[:, None] - mean
-    variance = np.sum(weights * deviation**2, axis=0)
-    if np.any(variance < 0.1) or np.any(variance > 4.0):
-        return None
-    third = np.sum(weights * deviation**3, axis=0)
-    sd = conditional.sd
-    return Moments(point.x_star + sd * mean, sd * np.sqrt(variance), np.where(sd > 0, third / variance**1.5, 0.0))
+        definite = np.all(np.isfinite(H), axis=(1, 2))
+        definite[definite] = np.linalg.eigvalsh(H[definite])[:, 0] > 0
+        return np.linalg.cholesky(np.where(definite[:, None, None], H, np.eye(H.shape[1]))), definite

@@ -1,17 +1,19 @@
-"""p(x_S | theta, y) as a Gaussian copula of Laplace marginals (Ferkingstad & Rue 2015).
+"""A distribution of latents given theta as a Gaussian copula of Laplace marginals (Ferkingstad & Rue 2015).
 
-A few shared latents need not be close to normal: an intercept when events are rare, whose density falls like a normal
-on one side and like its prior on the other. With t = (x_j - x*_j) / sd_j and the other shared latents at their mode
-x(t), the marginals are (Rue, Martino & Chopin 2009, section 3.2.2)
+A few latents need not be close to normal: an intercept when events are rare, whose density falls like a normal on one
+side and like its prior on the other. With t = (x_j - x*_j) / sd_j and the others at their mode x(t), the marginals are
+(Rue, Martino & Chopin 2009, section 3.2.2)
 
-    log p~_j(t) = f(x(t)) - 1/2 log det H_{-j}(x(t)) + const,   f = log p(y, x_S | theta)  (see `local_posterior`),
+    log p~_j(t) = f(x(t)) - 1/2 log det H_{-j}(x(t)) + const,
 
-exact where x_j is the only one. They are followed outward from the mode until the density has fallen by DEPTH, and
-tabulated. With F_j their distribution functions and z_j = Phi^-1(F_j(t_j)), x_S has the density
+exact where x_j is the only one. f is log p(y, x | theta), or log p(y, x_S | theta) where the local latents are
+integrated by quadrature: see `conditional` and `shared_marginals`. They are followed outward from the mode until the
+density has fallen by DEPTH, and tabulated. With F_j their distribution functions and z_j = Phi^-1(F_j(t_j)), x has the
+density
 
-    log q(x_S) = log N(sd z; 0, S) + sum_j [log p~_j(t_j) - log phi(z_j)] .
+    log q(x) = log N(sd z; 0, S) + sum_j [log p~_j(t_j) - log phi(z_j)] .
 
-Latents under constraints keep normal marginals.
+Latents under linear constraints have such marginals, and are drawn from the normal distribution.
 """
 
 from __future__ import annotations
@@ -20,13 +22,10 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from scipy import linalg
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr, ndtri
 
-from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
-from pymc_inla.inference.node_rules import node_rule
-from pymc_inla.inference.shared_posterior import Normal
+from pymc_inla.inference.conditional_distribution import FirstOrder
 
 DISTANCES = 0.6, 1.2, 1.9, 2.8, 4.3, 6.0, 8.5, 12.0, 17.0, 24.0, 34.0, 48.0
 """Points of a marginal on each side of the mode, in sd, until its log density has fallen by DEPTH"""
@@ -36,9 +35,6 @@ LEAST_SLOPE = 0.25
 """Of the log density in these tails, per sd"""
 FEWEST = 2
 """Points on each side of a marginal that is tabulated"""
-GAIN = 1e-3
-"""Newton steps of the other shared latents end when the next one would raise f by less than this"""
-MAX_STEPS = 6
 CELLS = 40
 """Cells of the table between two points"""
 
@@ -91,118 +87,82 @@ def _tail(slope: float, height: float) -> tuple[np.ndarray, np.ndarray]:
     return distance, height - fall * distance
 
 
-class CopulaShared:
-    """The copula at one theta. See `shared_posterior.NormalShared`.
+class Copula:
+    """The distribution of x - x* at one theta.
 
     Parameters
     ----------
-    point : QuadraturePoint
+    normal : FirstOrder
+        To first order: what the other elements have.
+    sides : dict of int to two lists
+        Of some elements j: points (t, log p~_j(t) - log p~_j(0)) below and above the mode, outwards.
+    constrained : (n,) bool array
+        Elements under linear constraints.
+    n_passes : int
+        Passes over the data that they took.
     """
 
-    def __init__(self, point):
-        self.integral, self.S = point.integral, point.S
-        self.blocks = point.approximation.blocks
-        self.rule = node_rule(point.approximation.k, self.blocks.b)
-        self.base = Normal(self.blocks, point.factor[0])
-        self.normal_sd = np.sqrt(np.maximum(np.diag(self.S), 0.0))
-        held = np.any(self.blocks.C != 0, axis=0) | ~(self.normal_sd > 0)
-        self.n_passes = 0
-        found = {int(j): self._marginal(j) for j in np.flatnonzero(~held)}
-        self.marginals = {j: marginal for j, marginal in found.items() if marginal is not None}
-
-    def _marginal(self, j: int) -> LaplaceMarginal | None:
-        """None, for a normal marginal, where H_{-j} is not positive definite near the mode."""
-        below, above = self._side(j, -1.0), self._side(j, 1.0)
-        if min(len(below), len(above)) < FEWEST:
-            return None
-        t, log_density = np.array([*below[::-1], (0.0, 0.0), *above]).T
-        return LaplaceMarginal(t, log_density)
-
-    def _side(self, j: int, sign: float) -> list[tuple[float, float]]:
-        """Points (t, log p~_j(t) - log p~_j(0)) on one side of the mode."""
-        at, points, last = self.integral, [], 0.0
-        zero, _, _, tangent = self._newton(at, j)
-        for distance in DISTANCES:
-            move = (sign * distance - last) * tangent
-            last = sign * distance
-            for _ in range(MAX_STEPS):
-                at = self._moved(at, move)
-                newton = None if at is None else self._newton(at, j)
-                if newton is None:
-                    return points
-                height, gain, move, tangent = newton
-                if gain < GAIN:
-                    break
-            points.append((last, height - zero))
-            if height - zero < -DEPTH:
-                break
-        return points
-
-    def _moved(self, at: LocalIntegral, move: np.ndarray) -> LocalIntegral | None:
-        shift = self.blocks.sum_pairs(at.derivative_of_mean() * move[self.blocks.whole.m_shared][:, None])
-        found = integrate_local(at.conditional, at.x_S + move, at.mode_u + shift, self.rule)
-        self.n_passes += 0 if found is None else found.n_passes
-        return found
-
-    def _newton(self, at: LocalIntegral, j: int):
-        """log p~_j with f corrected by the gain of a Newton step that leaves x_j where it is, that gain, the step, and
-        how the mode of the others moves with t; None where H_{-j} is not positive definite."""
-        Z = self.blocks.Z
-        along = Z[j] / (Z[j] @ Z[j])
-        N = linalg.null_space(Z[j][None])
-        H = self.blocks.reduce(at.H)
-        try:
-            factor = linalg.cho_factor(N.T @ H @ N, lower=True)
-        except linalg.LinAlgError:
-            return None
-        slope = N.T @ (Z.T @ at.gradient)
-        step = linalg.cho_solve(factor, slope)
-        gain = 0.5 * float(slope @ step)
-        tangent = along - N @ linalg.cho_solve(factor, N.T @ (H @ along))
-        height = at.value + gain - np.sum(np.log(np.diag(factor[0])))
-        return height, gain, Z @ (N @ step), self.normal_sd[j] * (Z @ tangent)
+    def __init__(
+        self,
+        normal: FirstOrder,
+        sides: dict[int, tuple[list, list]],
+        constrained: np.ndarray,
+        n_passes: int = 0,
+    ):
+        self.normal, self.n_passes = normal, n_passes
+        self.marginals = {}
+        for j, (below, above) in sides.items():
+            if min(len(below), len(above)) >= FEWEST:
+                t, log_density = np.array([*below[::-1], (0.0, 0.0), *above]).T
+                self.marginals[j] = LaplaceMarginal(t, log_density)
+        self.transformed = {j: marginal for j, marginal in self.marginals.items() if not constrained[j]}
 
     @cached_property
     def log_density_at_mode(self) -> float:
-        deviation, change = np.zeros((1, len(self.normal_sd))), 0.0
-        for j, marginal in self.marginals.items():
+        deviation, change = np.zeros((1, len(self.normal.sd))), 0.0
+        for j, marginal in self.transformed.items():
             z, of_marginal = marginal.score(0.0)
-            deviation[0, j] = z * self.normal_sd[j]
+            deviation[0, j] = z * self.normal.sd[j]
             change += of_marginal
-        return float(self.base.log_density(deviation)[0]) + change
-
-    def _of_marginals(self, name: str, normal: float) -> np.ndarray:
-        out = np.full(len(self.normal_sd), normal)
-        for j, marginal in self.marginals.items():
-            out[j] = getattr(marginal, name)
-        return out
+        return float(self.normal.base.log_density(deviation)[0]) + change
 
     @cached_property
     def sd(self) -> np.ndarray:
-        """(n_S,)"""
-        return self.normal_sd * self._of_marginals("sd", 1.0)
+        """(n,)"""
+        sd = self.normal.sd.copy()
+        for j, marginal in self.marginals.items():
+            sd[j] *= marginal.sd
+        return sd
 
     @cached_property
     def mean_shift(self) -> np.ndarray:
-        """(n_S,)"""
-        return self.normal_sd * self._of_marginals("mean", 0.0)
+        """(n,)"""
+        shift = self.normal.mean_shift.copy()
+        for j, marginal in self.marginals.items():
+            shift[j] = marginal.mean * self.normal.sd[j]
+        return shift
 
     @cached_property
     def skewness(self) -> np.ndarray:
-        """(n_S,)"""
-        return self._of_marginals("skewness", 0.0)
+        """(n,)"""
+        skewness = self.normal.skewness.copy()
+        for j, marginal in self.marginals.items():
+            skewness[j] = marginal.skewness
+        return skewness
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """(n_S, n_S)"""
-        ratio = self._of_marginals("sd", 1.0)
-        return ratio[:, None] * self.S * ratio
+        """(n, n)"""
+        ratio = np.where(self.normal.sd > 0, self.sd / np.where(self.normal.sd > 0, self.normal.sd, 1.0), 1.0)
+        return ratio[:, None] * self.normal.covariance * ratio
 
     def sample(self, rng: np.random.Generator, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of x_S - x_S* (m, n_S), and their log density (m,)."""
-        deviation, log_density = self.base.sample(rng, m)
-        for j, marginal in self.marginals.items():
-            t, change = marginal.moved(deviation[:, j] / self.normal_sd[j])
-            deviation[:, j] = t * self.normal_sd[j]
+        """Draws of x - x* (m, n), and their log density (m,)."""
+        deviation, log_density = self.normal.base.sample(rng, m)
+        scores = {j: deviation[:, j] / self.normal.sd[j] for j in self.transformed}
+        deviation += self.normal.mean_shift
+        for j, marginal in self.transformed.items():
+            t, change = marginal.moved(scores[j])
+            deviation[:, j] = t * self.normal.sd[j]
             log_density += change
         return deviation, log_density

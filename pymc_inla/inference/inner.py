@@ -65,6 +65,8 @@ class InnerPoint(Protocol):
     status: Status
     n_newton: int
     n_passes: int
+    refined: bool
+    """Whether the approximation had to be finer than it is"""
     cancellation: float
     """Relative error that rounding makes in the curvature of the latents"""
 

@@ -228,6 +228,11 @@ def find_other_modes(
     list of ThetaMode
         The highest first.
     """
+    if posterior.near is not posterior:
+        start = replace(mode, log_posterior=posterior.near(mode.theta_star).log_posterior)
+        modes = find_other_modes(posterior.near, start, lower, upper, trough)
+        modes = [replace(m, log_posterior=posterior(m.theta_star).log_posterior) for m in modes]
+        return sorted(modes, key=lambda m: -m.log_posterior)
     d = len(mode.theta_star)
     modes = [mode]
     rays = [_rise(mode, sign * axis, lower, upper, trough) for axis in np.eye(d) for sign in (1.0, -1.0)]

@@ -8,14 +8,16 @@ Its gradient is analytic: the partial derivative at fixed x plus the change of x
 selected inverse (diagonal of A H^-1 A' and H^-1 on the pattern of Q).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import remove_own, widening
-from pymc_inla.inference.conditional import is_affordable, laplace_moments
+from pymc_inla.inference.conditional import ConditionalLaplace, is_affordable, work
+from pymc_inla.inference.conditional_distribution import Cumulants
+from pymc_inla.inference.copula import Copula
 from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
 from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.inference.variational import check_indices, variational_mean_shift
@@ -25,6 +27,8 @@ from pymc_inla.status import Status
 
 MAX_DENSE_PREDICTORS = 2000
 """Linear predictors up to which all their covariances are formed"""
+POINTS = 20
+"""Of a Laplace marginal, with the Newton steps to them, about"""
 CHUNK_ELEMENTS = 2_000_000
 """Numbers held at once when linear predictors of many draws are computed"""
 
@@ -40,6 +44,7 @@ class LaplacePoint:
     log_posterior: float
     gradient: np.ndarray | None
     status: Status
+    refined = False
 
     @property
     def x_star(self):
@@ -92,14 +97,25 @@ class LaplacePoint:
 
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
-        a = self.approximation
-        if a.strategy == "laplace" and a.vb_correct is None and not a.functions.gaussian and is_affordable(a.functions):
-            found = laplace_moments(self)
-            if found is not None:
-                return found
-        return Moments(self.x_star + self.mean_shift, self.sd, self._skewness(self.sd))
+        c = self.shared
+        return Moments(self.x_star + c.mean_shift, c.sd, c.skewness)
 
-    def _skewness(self, sd) -> np.ndarray:
+    @cached_property
+    def shared(self) -> Cumulants | Copula:
+        """p~(x | theta, y), of which no part is integrated otherwise: its cumulants to first order, or a copula."""
+        return Cumulants(self.mean_shift, self.sd, self.skewness(self.sd)) if self.copula is None else self.copula
+
+    @cached_property
+    def copula(self) -> Copula | None:
+        """Of Laplace marginals, where they are asked for and affordable."""
+        a, f = self.approximation, self.approximation.functions
+        if a.copula:
+            return ConditionalLaplace(self, np.array(a.copula)).copula()
+        if a.strategy == "laplace" and a.vb_correct is None and not f.gaussian and is_affordable(f):
+            return ConditionalLaplace(self, np.arange(f.n_x)).copula()
+        return None
+
+    def skewness(self, sd) -> np.ndarray:
         """Third cumulant to first order over sd^3: sum_i l_i^(3) cov(x_j, eta_i)^3 / sd_j^3 (Rue et al. 2009, eq. 23).
 
         Over all observations in small models; in large ones over the observations that x_j itself enters, whose
@@ -148,7 +164,12 @@ class LaplacePoint:
         f, eta = self.approximation.functions, self.eta_moments()
         if f.gaussian or self.approximation.strategy == "gaussian" or len(f.W_rows) > f.n_eta:
             return eta
-        return Moments(eta.mean, eta.sd, skew_normal.standardized(self._predictor_third_cumulant, eta.sd))
+        skewness = skew_normal.standardized(self._predictor_third_cumulant, eta.sd)
+        if self.copula is None:
+            return Moments(eta.mean, eta.sd, skewness)
+        A = f.A_pattern.to_matrix(self.mode.design.A)
+        variance = np.asarray((A @ self.copula.covariance * A.toarray()).sum(axis=1))
+        return Moments(self.mode.eta + A @ self.copula.mean_shift, np.sqrt(np.maximum(variance, 0.0)), skewness)
 
     def cavities(self) -> Cavities:
         """The predictors without their own observation; mean and skewness to first order in all others'."""
@@ -177,16 +198,20 @@ class LaplacePoint:
         return covariance**3 @ self.third_derivative(np.ones(f.n_eta))
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
-        """m draws from N(x* + shift, S)."""
+        """m draws from N(x* + shift, S), or from the copula."""
         f, mode = self.approximation.functions, self.mode
+        if self.copula is not None:
+            deviation, log_q = self.copula.sample(rng, m)
+            x = mode.x + deviation
+            return Sample(x, log_q, self._log_joint(x))
         deviation = mode.factor.sample(rng.standard_normal((m, f.n_x)).T)
         center = mode.x + self.mean_shift
-        log_q, log_joint = np.full(m, np.nan), np.full(m, np.nan)
+        log_q = np.full(m, np.nan)
         if not densities:
             x = deviation.T
             x += center
-            return Sample(x, log_q, log_joint)
-        x = center[:, None] + deviation
+            return Sample(x, log_q, log_q)
+        x = center + deviation.T
         free = f.n_x - f.C.shape[0]
         A = f.A_pattern.to_matrix(mode.design.A)
         Q = f.Q_pattern.to_matrix(mode.prior.Q)
@@ -199,11 +224,22 @@ class LaplacePoint:
             # the quadratic form with H, through its definition
             form = np.einsum("ij,ij->j", d, Q @ d) + W @ (Ad[f.W_rows] * Ad[f.W_cols])
             log_q[at] = 0.5 * (mode.factor.log_determinant - free * np.log(2 * np.pi) - form)
-            eta = mode.design.offset[:, None] + A @ x[:, at]
-            quadratic = np.einsum("ij,ij->j", x[:, at], mode.prior.b[:, None] - 0.5 * (Q @ x[:, at]))
-            value = f.log_likelihood_values(np.ascontiguousarray(eta.T), self.theta).sum(axis=1)
-            log_joint[at] = value + mode.prior.c + quadratic + self.log_prior_theta
-        return Sample(x.T, log_q, log_joint)
+        return Sample(x, log_q, self._log_joint(x))
+
+    def _log_joint(self, x: np.ndarray) -> np.ndarray:
+        """log p(y, x, theta) of x (m, n_x), (m,)"""
+        f, mode = self.approximation.functions, self.mode
+        A = f.A_pattern.to_matrix(mode.design.A)
+        Q = f.Q_pattern.to_matrix(mode.prior.Q)
+        found = np.empty(len(x))
+        rows = max(1, CHUNK_ELEMENTS // f.n_eta)
+        for start in range(0, len(x), rows):
+            some = x[start : start + rows]
+            eta = mode.design.offset + np.ascontiguousarray((A @ some.T).T)
+            quadratic = np.einsum("ij,ij->i", some, mode.prior.b - 0.5 * (Q @ some.T).T)
+            value = f.log_likelihood_values(eta, self.theta).sum(axis=1)
+            found[start : start + rows] = value + mode.prior.c + quadratic + self.log_prior_theta
+        return found
 
 
 @dataclass(frozen=True)
@@ -227,7 +263,18 @@ class LaplaceInner:
     strategy: str = "laplace"
     vb_correct: object = None
     skewness_budget: int = 1_000_000
+    copula: tuple[int, ...] = ()
+    """Elements of x with Laplace marginals in a copula, which log p~(theta | y) knows, too"""
     in_parts = False
+
+    @property
+    def work_of_marginal(self) -> float:
+        """Seconds that a Laplace marginal takes, about."""
+        return POINTS * (1e-9 * work(self.functions) / self.functions.n_x + 1e-3)
+
+    def with_copula(self, elements: tuple[int, ...]) -> "LaplaceInner":
+        """The same with Laplace marginals of some elements of x."""
+        return replace(self, copula=elements)
 
     @property
     def bytes_per_point(self) -> float:
@@ -251,6 +298,9 @@ class LaplaceInner:
         free = f.n_x - f.C.shape[0]
         value = mode.log_joint + log_prior + 0.5 * (free * np.log(2 * np.pi) - mode.factor.log_determinant)
         point = LaplacePoint(self, theta, mode, log_prior, value, None, mode.status)
+        if self.copula and point.copula is not None:
+            value = mode.log_joint + log_prior - point.copula.log_density_at_mode
+            point = replace(point, log_posterior=value)
         if not gradient:
             return point
         total = log_prior_gradient + self._gradient(point)

@@ -13,14 +13,15 @@ import numpy as np
 from scipy import linalg
 
 from pymc_inla.inference.cavity import match, remove_own
-from pymc_inla.inference.copula import CopulaShared
+from pymc_inla.inference.conditional_distribution import FirstOrder
+from pymc_inla.inference.copula import Copula
 from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
 from pymc_inla.inference.node_rules import node_rule
 from pymc_inla.inference.quadrature_adjoint import Adjoint
-from pymc_inla.inference.shared_posterior import NormalShared
+from pymc_inla.inference.shared_marginals import first_order, shared_copula
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.cholesky import inverse_from_cholesky
 from pymc_inla.linalg.partition import Partition
@@ -33,8 +34,8 @@ MANY_PARTS = 8
 """Parts from which they keep all cores busy; with fewer, values of theta are evaluated side by side"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
-POINTS, COPULA_BUDGET = 10, 2e7
-"""Points of a Laplace marginal, and linear predictors at all nodes of all of them: 0.2 to 1 s at every theta"""
+POINTS = 11
+"""Of a Laplace marginal, about"""
 CARRIED = "S", "adjoint", "shared"
 """What a point has computed before it is finished"""
 ROUGH = 1e-4
@@ -58,6 +59,7 @@ class QuadraturePoint:
     integral: LocalIntegral | None = None
     factor: tuple | None = None
     """Cholesky factor of Z'H_S Z"""
+    refined: bool = False
 
     @cached_property
     def S(self) -> np.ndarray:
@@ -79,9 +81,9 @@ class QuadraturePoint:
         return Adjoint(self.integral, self.S)
 
     @cached_property
-    def shared(self) -> NormalShared | CopulaShared:
+    def shared(self) -> FirstOrder | Copula:
         """p~(x_S | theta, y)"""
-        return CopulaShared(self) if self.approximation.copula else NormalShared(self)
+        return shared_copula(self) if self.approximation.copula else first_order(self)
 
     @cached_property
     def conditional_draws(self):
@@ -153,8 +155,8 @@ class QuadratureInner:
     """Index structures, reused when only k changes"""
     tolerance: float = TOLERANCE
     """On the Newton decrement of x_S"""
-    copula: bool = False
-    """Whether x_S has a copula of Laplace marginals given theta, or a normal distribution"""
+    copula: tuple[int, ...] = ()
+    """Elements of x_S with Laplace marginals in a copula, given theta"""
 
     def __post_init__(self):
         if self.k < 3:
@@ -191,14 +193,13 @@ class QuadratureInner:
         return replace(self, k=k)
 
     @property
-    def copula_is_affordable(self) -> bool:
-        """Whether Laplace marginals of all shared latents may be computed at every theta."""
-        B = self.blocks
-        return POINTS * B.n_S * self.k**B.b * self.functions.n_eta <= COPULA_BUDGET
+    def work_of_marginal(self) -> float:
+        """Seconds that a Laplace marginal of one shared latent takes, about."""
+        return POINTS * (5e-9 * self.k**self.blocks.b * self.functions.n_eta + 1.5e-3)
 
-    def with_copula(self) -> "QuadratureInner":
-        """The same with a copula for the shared latents."""
-        return replace(self, copula=True)
+    def with_copula(self, elements: tuple[int, ...]) -> "QuadratureInner":
+        """The same with Laplace marginals of some shared latents."""
+        return replace(self, copula=elements)
 
     def roughly(self) -> "QuadratureInner":
         """The same rule for comparisons: at most 0.01 sd from the mode of x_S, which one step from a good start is."""
@@ -214,7 +215,8 @@ class QuadratureInner:
         if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
             return point
         finer = self.finer().evaluate(theta, start, gradient=gradient)
-        return replace(finer, n_newton=finer.n_newton + point.n_newton, n_passes=finer.n_passes + point.n_passes)
+        n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes
+        return _changed(finer, n_newton=n_newton, n_passes=n_passes, refined=True)
 
     def _evaluate(self, theta, start, gradient: bool) -> QuadraturePoint:
         theta = np.asarray(theta, float)
@@ -253,9 +255,7 @@ class QuadratureInner:
             # of the Laplace approximation of x_S, also with a copula
             total = log_prior_gradient + (point.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
             passes += 3 * (integral.n_nodes - 1)  # sweeps over the derivatives at the nodes
-        finished = replace(point, log_posterior=value, gradient=total, n_passes=passes)
-        finished.__dict__.update({name: point.__dict__[name] for name in CARRIED if name in point.__dict__})
-        return finished
+        return _changed(point, log_posterior=value, gradient=total, n_passes=passes)
 
     def _find_mode(self, theta, x) -> "_Search":
         """Newton's method for x_S. Nodes follow the modes of the local latents; as these move, the value of the rule
@@ -306,6 +306,13 @@ class QuadratureInner:
                     return new, used
             length *= 0.5
         return None, used
+
+
+def _changed(point: QuadraturePoint, **changes) -> QuadraturePoint:
+    """The point with other values of some fields, and what it has computed so far."""
+    changed = replace(point, **changes)
+    changed.__dict__.update({name: point.__dict__[name] for name in CARRIED if name in point.__dict__})
+    return changed
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Draws of x given theta: x_S from its approximation (`shared_posterior`), x_L from its exact conditional posterior.
+"""Draws of x given theta: x_S from `conditional_distribution`, x_L from its exact conditional posterior given x_S.
 
 For single local latents the conditional log density is evaluated on equally spaced nodes (one posterior sd apart or
 less), interpolated by a cubic spline and inverted. The trapezoidal sum over these nodes also gives the conditional

@@ -126,7 +126,7 @@ def run_inference(
         upper,
         method=integration,
         max_points=budget,
-        lines=size <= SIZE_OF_LINES,
+        lines=size <= SIZE_OF_LINES and posterior.near is posterior,
         trough=TROUGH_LARGE if large else TROUGH,
         names=names,
     )

@@ -28,6 +28,8 @@ LARGE, LARGE_TOLERANCE = 300_000, 0.05
 
 LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
+BUDGET_OF_COPULA, EVALUATIONS = 20.0, (2, 120, 250, 500)
+"""Seconds for Laplace marginals in a copula, and values of theta that want them, by the number of hyperparameters"""
 FAR, SKEWED = 2.0, 0.1
 """Where the shape of the shared latents is looked at, in sd of theta; skewness, or distance of mean and mode in sd, up
 to which they pass for normal"""
@@ -130,7 +132,9 @@ def choose_inner(
         if strategy == "quadrature":
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
         reason = f"quadrature does not fit this model: {obstacle}"
-        return replace(laplace, reason=reason, quadrature_fits=False), posterior, mode
+        if strategy == "auto" and (elements := _not_normal(posterior, mode, lower, upper)):
+            posterior, mode, reason = _with_copula(posterior, mode, elements, reason.removesuffix("."))
+        return replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False), posterior, mode
     quadrature = ThetaPosterior.of(inner)
     quadrature.center = posterior.center
     if strategy == "auto":
@@ -139,7 +143,7 @@ def choose_inner(
         small = functions.n_x + functions.n_eta <= SMALL
         agree = not small or (
             _moments_agree(posterior, quadrature, mode.theta_star, LATENT_TOLERANCE)
-            and not _needs_copula(quadrature, mode, lower, upper)
+            and not _not_normal(quadrature, mode, lower, upper)
         )
         if agree and change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
@@ -153,12 +157,9 @@ def choose_inner(
             raise ConvergenceError(f"strategy='quadrature': {NO_VALUE}. Use strategy='laplace', and compare with NUTS.")
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
     inner, posterior, mode, change, reason = refined
-    if _needs_copula(posterior, mode, lower, upper):
-        inner = inner.with_copula()
-        center, posterior = posterior.center, ThetaPosterior.of(inner)
-        posterior.center = center
-        mode = replace(mode, log_posterior=posterior(mode.theta_star).log_posterior)
-        reason = f"{reason}; a copula of Laplace marginals for the shared latents, which are not normal"
+    if elements := _not_normal(posterior, mode, lower, upper):
+        posterior, mode, reason = _with_copula(posterior, mode, elements, reason)
+        inner = posterior.inner
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
     return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
@@ -205,35 +206,54 @@ def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.n
     return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < tolerance)
 
 
-def _needs_copula(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> bool:
-    """Whether the shared latents are far enough from normal, at theta* or FAR sd from it, that a copula of Laplace
-    marginals changes the density of theta, or a mean or sd of them.
+def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[int, ...]:
+    """Which of the latents that are not integrated by quadrature are far enough from normal, at theta* or FAR sd from
+    it, that Laplace marginals in a copula change a mean or sd of them, or the density of theta.
 
-    It is asked where their skewness or the distance of their means from their modes says so to first order.
+    It is asked of those whose skewness or distance of mean and mode say so to first order. As many are taken as the
+    budget allows, those that change most first.
     """
-    if not posterior.inner.copula_is_affordable:
-        return False
+    inner = posterior.inner
+    if inner.functions.gaussian:
+        return ()
     steps = FAR * mode.root.T
     thetas = np.clip(mode.theta_star + np.vstack([np.zeros((1, len(steps))), steps, -steps]), lower, upper)
-    copula = posterior.inner.with_copula()
-    changes = []
-    for normal in posterior.evaluate_all(thetas):
-        if not np.isfinite(normal.log_posterior):
-            continue
-        first = posterior.point(normal.theta).shared
-        free = first.sd > 0
-        sd = np.where(free, first.sd, 1.0)
-        if np.max(np.maximum(np.abs(first.mean_shift) / sd, np.abs(first.skewness)), initial=0.0) < SKEWED:
-            continue
+    known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
+    if not known:
+        return ()
+    first = [posterior.point(e.theta).shared for e in known]
+    skewed = np.max([np.maximum(_in_sd(c.mean_shift, c.sd), np.abs(c.skewness)) for c in first], axis=0)
+    most = int(BUDGET_OF_COPULA / (inner.work_of_marginal * EVALUATIONS[min(len(steps), len(EVALUATIONS) - 1)]))
+    elements = np.argsort(-skewed, kind="stable")[:most]
+    elements = np.sort(elements[skewed[elements] > SKEWED])
+    if not len(elements):
+        return ()
+    copula, changes, densities = inner.with_copula(tuple(elements.tolist())), [], []
+    for normal, c in zip(known, first, strict=True):
         other = copula.evaluate(normal.theta, normal, gradient=False)
-        if not np.isfinite(other.log_posterior):
-            continue
-        shift = np.abs(first.mean_shift - other.shared.mean_shift) / sd
-        change = np.abs(other.shared.sd / sd - 1.0)[free]
-        if max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) > TOLERANCE:
-            return True
-        changes.append(other.log_posterior - normal.log_posterior)
-    return bool(changes) and max(changes) - min(changes) > TOLERANCE
+        if np.isfinite(other.log_posterior):
+            better = other.shared
+            shift = _in_sd(c.mean_shift - better.mean_shift, c.sd)
+            changes.append(np.maximum(shift, _in_sd(better.sd - c.sd, c.sd))[elements])
+            densities.append(other.log_posterior - normal.log_posterior)
+    changed = elements[np.max(changes, axis=0, initial=0.0) > TOLERANCE]
+    if not len(changed) and np.ptp(densities) > TOLERANCE:
+        changed = elements
+    return tuple(changed.tolist())
+
+
+def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    return np.where(sd > 0, np.abs(values) / np.where(sd > 0, sd, 1.0), 0.0)
+
+
+def _with_copula(
+    posterior: ThetaPosterior, mode: ThetaMode, elements: tuple[int, ...], reason: str
+) -> tuple[ThetaPosterior, ThetaMode, str]:
+    better = ThetaPosterior.of(posterior.inner.with_copula(elements))
+    better.near, better.center = posterior, posterior.center
+    mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
+    some = "1 latent is" if len(elements) == 1 else f"{len(elements)} latents are"
+    return better, mode, f"{reason}; {some} not normal given theta and have Laplace marginals in a copula"
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):

@@ -108,6 +108,8 @@ class ThetaPosterior:
         self.collect_moments = False
         """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
         self.rough: Callable[[np.ndarray], np.ndarray] | None = None
+        self.near: ThetaPosterior = self
+        """A density that is nearly the same, whose evaluations cost less: for searches"""
 
     @classmethod
     def of(cls, inner) -> ThetaPosterior:
@@ -209,6 +211,8 @@ class ThetaPosterior:
         If the inner optimization converged at theta*, values where it did not are no longer taken: they may be lost to
         rounding (precisions of 1e18) and be anything.
         """
+        if self.near is not self:
+            self.near.prepare_design(theta_star, root)
         self.root = root if len(root) else None
         self.strict = self(theta_star).status is Status.CONVERGED
 
@@ -298,7 +302,7 @@ class ThetaPosterior:
             self.n_evaluations += len(points)
             self.n_passes += sum(int(point.n_passes) for point in points)
             self.n_newton += sum(int(point.n_newton) for point in points)
-            self.n_refined += sum(point.approximation is not self.inner for point in points)
+            self.n_refined += sum(point.refined for point in points)
 
 
 def _sampled(point) -> tuple[np.ndarray, np.ndarray]:

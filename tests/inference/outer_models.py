@@ -20,6 +20,7 @@ class KnownPoint:
     x_star: np.ndarray
     status: Status = Status.CONVERGED
     n_newton: int = 1
+    refined: bool = False
     n_passes: int = 1
 
     @property

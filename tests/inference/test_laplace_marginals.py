@@ -150,9 +150,13 @@ def test_density_is_the_laplace_approximation_at_the_conditional_mode(name):
         return -found.fun - 0.5 * np.linalg.slogdet(basis.T @ (Q + A.T @ W @ A) @ basis)[1]
 
     # Newton steps end when less than 1e-4 is to be gained, which is 0.014 sds, and the determinant feels to first order
-    for t in np.array([[0.3, 1.0, 2.0, 3.0], [-0.3, -1.0, -2.0, -3.0]]):
-        expected = [[density(j, each) - density(j, 0.0) for j in range(f.n_x)] for each in t]
-        np.testing.assert_allclose(conditional.log_density(t), expected, atol=5e-3)
+    distances = [0.3, 1.0, 2.0, 3.0]
+    for sign in (1.0, -1.0):
+        for j, points in enumerate(conditional.side(sign, distances)):
+            t, found = np.array(points).T
+            np.testing.assert_array_equal(t, sign * np.array(distances[: len(t)]))
+            assert len(t) >= 3
+            np.testing.assert_allclose(found, [density(j, each) - density(j, 0.0) for each in t], atol=5e-3)
 
 
 def free_energy(f, point, m):

@@ -1,0 +1,93 @@
+"""Laplace marginals of the shared latents, the local ones integrated by quadrature. See `copula`.
+
+f = log p(y, x_S | theta) with gradient and negative Hessian H is that of `local_posterior`. The other shared latents
+follow their mode: a tangent step to the next point, then Newton steps while they have something to gain.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg
+
+from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
+from pymc_inla.inference.copula import DEPTH, DISTANCES, Copula
+from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
+from pymc_inla.inference.node_rules import node_rule
+from pymc_inla.inference.quadrature_moments import shared_skewness
+
+GAIN = 0.02
+"""Newton steps of the other shared latents end when the next one would raise f by less than this"""
+MAX_STEPS = 6
+
+
+def first_order(point) -> FirstOrder:
+    """x_S to first order. See `shared_copula`."""
+    base = Normal(point.approximation.blocks.Z, point.factor[0])
+    return FirstOrder(base, lambda: point.S, lambda: point.adjoint.v, lambda sd: shared_skewness(point, sd))
+
+
+def shared_copula(point) -> Copula:
+    """Of x_S at one theta, with Laplace marginals of the elements that the approximation names.
+
+    Parameters
+    ----------
+    point : QuadraturePoint
+    """
+    blocks, normal_sd = point.approximation.blocks, np.sqrt(np.maximum(np.diag(point.S), 0.0))
+    profiles = _Profiles(point, normal_sd)
+    sides = {j: (profiles.side(j, -1.0), profiles.side(j, 1.0)) for j in point.approximation.copula if normal_sd[j] > 0}
+    constrained = np.any(blocks.C != 0, axis=0)
+    return Copula(first_order(point), sides, constrained, profiles.n_passes)
+
+
+class _Profiles:
+    """Marginals from one mode."""
+
+    def __init__(self, point, normal_sd: np.ndarray):
+        self.integral, self.blocks, self.normal_sd = point.integral, point.approximation.blocks, normal_sd
+        self.rule = node_rule(point.approximation.k, self.blocks.b)
+        self.n_passes = 0
+
+    def side(self, j: int, sign: float) -> list[tuple[float, float]]:
+        """Points (t, log p~_j(t) - log p~_j(0)) on one side of the mode."""
+        at, points, last = self.integral, [], 0.0
+        zero, _, _, tangent = self._newton(at, j)
+        for distance in DISTANCES:
+            move = (sign * distance - last) * tangent
+            last = sign * distance
+            for _ in range(MAX_STEPS):
+                at = self._moved(at, move)
+                newton = None if at is None else self._newton(at, j)
+                if newton is None:
+                    return points
+                height, gain, move, tangent = newton
+                if gain < GAIN:
+                    break
+            points.append((last, height - zero))
+            if height - zero < -DEPTH:
+                break
+        return points
+
+    def _moved(self, at: LocalIntegral, move: np.ndarray) -> LocalIntegral | None:
+        shift = self.blocks.sum_pairs(at.derivative_of_mean() * move[self.blocks.whole.m_shared][:, None])
+        found = integrate_local(at.conditional, at.x_S + move, at.mode_u + shift, self.rule)
+        self.n_passes += 0 if found is None else found.n_passes
+        return found
+
+    def _newton(self, at: LocalIntegral, j: int):
+        """log p~_j with f corrected by the gain of a Newton step that leaves x_j where it is, that gain, the step, and
+        how the mode of the others moves with t; None where H_{-j} is not positive definite."""
+        Z = self.blocks.Z
+        along = Z[j] / (Z[j] @ Z[j])
+        N = linalg.null_space(Z[j][None])
+        H = self.blocks.reduce(at.H)
+        try:
+            factor = linalg.cho_factor(N.T @ H @ N, lower=True)
+        except linalg.LinAlgError:
+            return None
+        slope = N.T @ (Z.T @ at.gradient)
+        step = linalg.cho_solve(factor, slope)
+        gain = 0.5 * float(slope @ step)
+        tangent = along - N @ linalg.cho_solve(factor, N.T @ (H @ along))
+        height = at.value + gain - np.sum(np.log(np.diag(factor[0])))
+        return height, gain, Z @ (N @ step), self.normal_sd[j] * (Z @ tangent)
