@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy import linalg
@@ -25,6 +26,7 @@ class Cumulants:
     mean_shift: np.ndarray
     sd: np.ndarray
     skewness: np.ndarray
+    marginals: ClassVar[dict] = {}
 
 
 class FirstOrder:
@@ -43,6 +45,7 @@ class FirstOrder:
     """
 
     n_passes = 0
+    marginals: ClassVar[dict] = {}
 
     def __init__(
         self,

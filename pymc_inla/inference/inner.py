@@ -4,12 +4,25 @@ An inner approximation turns theta into log p~(theta | y) and into the condition
 quadrature are two of them; the outer part of the inference sees only this protocol.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from pymc_inla.status import Status
+
+
+class Shape(Protocol):
+    """A distribution with a table of its distribution function, in units of its own."""
+
+    mean: float
+    sd: float
+    t: np.ndarray
+    """(n,) increasing"""
+    F: np.ndarray
+    """(n,) distribution function at t"""
+    density: np.ndarray
+    """(n,) at t, linear in between"""
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,8 @@ class Moments:
     mean: np.ndarray
     sd: np.ndarray
     skewness: np.ndarray
+    shapes: dict[int, Shape] = field(default_factory=dict)
+    """Distributions of some of them"""
 
 
 EtaMoments = Moments

@@ -98,7 +98,7 @@ class LaplacePoint:
     def moments(self) -> Moments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
         c = self.shared
-        return Moments(self.x_star + c.mean_shift, c.sd, c.skewness)
+        return Moments(self.x_star + c.mean_shift, c.sd, c.skewness, c.marginals)
 
     @cached_property
     def shared(self) -> Cumulants | Copula:

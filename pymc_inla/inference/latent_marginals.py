@@ -5,15 +5,18 @@
 of skew normals that match the mean, sd and skewness of p~(x_j | theta_k, y). Where theta has one or two dimensions the
 three moments are first interpolated to a finer design, so that the mixture is smooth in theta as the integral is. A
 component of it stands for a neighborhood of theta, within which log sd and mean are linear: its variance is that of the
-neighborhood as a whole.
+neighborhood as a whole. Where p~(x_j | theta_k, y) is tabulated (see `copula`), components have its shape instead.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from pymc_inla.inference import skew_normal
+from pymc_inla.inference.inner import Shape
 from pymc_inla.lgm import QUANTILES, Marginals
 
 KEEP_DENSITIES = 20000
@@ -23,7 +26,7 @@ FINE_SCALARS = 2000
 EXACT_CELLS, MAX_EXACT_CELLS = 50_000, 500_000
 """Scalars times components up to which the exact skew normal distribution function (Owen's T) is used; up to the second
 number only where skewness exceeds 0.35. Otherwise an Edgeworth expansion, whose error is 7e-4 at 0.2, 3e-3 at 0.4."""
-GRID_SIZE = 101
+GRID_SIZE, TABLE = 101, 4001
 CHUNK_CELLS = 400_000
 
 
@@ -36,6 +39,7 @@ def mixture_marginals(
     fine_weights: np.ndarray | None = None,
     fine_matrix: np.ndarray | None = None,
     fine_slopes: np.ndarray | None = None,
+    shapes: Sequence[dict[int, Shape]] = (),
 ) -> Marginals:
     """Marginals of m scalars from their conditional moments at K design points.
 
@@ -45,6 +49,8 @@ def mixture_marginals(
     weights : array (K,)
     fine_weights, fine_matrix, fine_slopes : arrays (F,), (F, K), (d, F, K), optional
         A finer design, the interpolation to it, and the change of the interpolant over one sd within a component.
+    shapes : sequence of K dicts, optional
+        Distributions at the design points of some of the scalars: these are mixtures of them, not of skew normals.
     """
     K, m = mean.shape
     if fine_matrix is not None and (K == 1 or m > FINE_SCALARS):
@@ -73,6 +79,16 @@ def mixture_marginals(
             out["grid"][part], out["density"][part], out["mode"][part] = _density(mixture, quantiles)
         else:
             out["mode"][part] = mixture.nearest_mode(quantiles[2])
+    for j in set.intersection(*map(set, shapes)) if len(shapes) else ():
+        m_j, s_j, _ = _components(mean[:, [j]], sd[:, [j]], skewness[:, [j]], fine_matrix, fine_slopes)
+        nearest = np.arange(K) if fine_matrix is None else np.argmax(np.abs(fine_matrix), axis=1)
+        mixture = ShapeMixture(m_j[:, 0], s_j[:, 0], w, nearest, [at_point[j] for at_point in shapes])
+        out["quantiles"][j] = mixture.quantiles(QUANTILES)
+        x = np.linspace(mixture.x[0], mixture.x[-1], len(mixture.x)) if not keep else out["grid"][j]
+        density = mixture.pdf(x)
+        out["mode"][j] = _highest(x[None], density[None])[0]
+        if keep:
+            out["density"][j] = density
     return Marginals(**out)
 
 
@@ -92,6 +108,44 @@ def _components(mean, sd, skewness, matrix, slopes):
     log_root = np.minimum(np.clip(matrix @ log_sd, lowest, highest) + log_variance, highest)
     fine_sd = np.sqrt(np.exp(2 * log_root) + np.sum((slopes @ mean) ** 2, axis=0))
     return fine_mean, fine_sd, np.clip(matrix @ skewness, skewness.min(0), skewness.max(0))
+
+
+class ShapeMixture:
+    """A mixture of tabulated distributions.
+
+    Parameters
+    ----------
+    m, s, w : arrays (F,)
+        Mean, sd and weight of the components.
+    shape : int array (F,)
+        Which of `shapes` a component has, moved and scaled.
+    shapes : sequence of Shape
+    """
+
+    def __init__(self, m, s, w, shape, shapes: Sequence[Shape]):
+        self.components = [(k, m[shape == k], s[shape == k], w[shape == k]) for k in np.unique(shape)]
+        self.shapes = shapes
+        low, high = (np.array([(each.t[end] - each.mean) / each.sd for each in shapes])[shape] for end in (0, -1))
+        self.x = np.linspace(np.min(m + s * low), np.max(m + s * high), TABLE)
+
+    def _sum(self, x: np.ndarray, values: str, *, scaled: bool) -> np.ndarray:
+        total = np.zeros(len(x))
+        for k, m, s, w in self.components:
+            each = self.shapes[k]
+            t = each.mean + each.sd * (x - m[:, None]) / s[:, None]
+            outside = (0.0, 0.0) if scaled else (0.0, 1.0)
+            found = np.interp(t, each.t, getattr(each, values), *outside)
+            total += (w * each.sd / s if scaled else w) @ found
+        return total
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        """Density at x (n,)."""
+        return self._sum(x, "density", scaled=True)
+
+    def quantiles(self, probabilities) -> np.ndarray:
+        """(len(probabilities),)"""
+        F = self._sum(self.x, "F", scaled=False)
+        return np.interp(probabilities, F / F[-1], self.x)
 
 
 class Mixture:
@@ -191,12 +245,17 @@ def _density(mixture: Mixture, quantiles: np.ndarray) -> tuple[np.ndarray, np.nd
     t = np.linspace(-1.0, 1.0, GRID_SIZE)
     grid = center[:, None] + 2.0 * width[:, None] * np.sinh(stretch[:, None] * t)
     density = np.column_stack([mixture.pdf(grid[:, i]) for i in range(GRID_SIZE)])
+    return grid, density, _highest(grid, density)
+
+
+def _highest(grid: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Where densities (c, n) on grids (c, n) are highest."""
     top = np.argmax(density, axis=1)
-    inner = np.clip(top, 1, GRID_SIZE - 2)
-    rows = np.arange(len(center))
+    inner = np.clip(top, 1, grid.shape[1] - 2)
+    rows = np.arange(len(grid))
     x = np.stack([grid[rows, inner + k] for k in (-1, 0, 1)])
     y = np.stack([density[rows, inner + k] for k in (-1, 0, 1)])
-    return grid, density, _parabola_vertex(x, y)
+    return _parabola_vertex(x, y)
 
 
 def _parabola_vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:

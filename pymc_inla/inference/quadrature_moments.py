@@ -37,7 +37,8 @@ def latent_moments(point) -> Moments:
     # u = w + P x_S
     mean[B.local], sd[B.local] = local_mean + c.prior_mean(mean[B.shared]), np.sqrt(variance)
     skewness[B.local] = skew_normal.standardized(third, sd[B.local])
-    return Moments(mean, sd, skewness)
+    shapes = {int(B.shared[j]): marginal for j, marginal in point.shared.marginals.items()}
+    return Moments(mean, sd, skewness, shapes)
 
 
 def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

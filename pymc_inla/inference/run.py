@@ -260,6 +260,7 @@ def _mix(moments, integral: ThetaIntegral) -> Marginals:
         fine_weights=integral.fine_weights,
         fine_matrix=integral.fine_matrix,
         fine_slopes=integral.fine_slopes,
+        shapes=[m.shapes for m in moments],
     )
 
 
