@@ -25,7 +25,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr, ndtri
 
-from pymc_inla.inference.conditional_distribution import FirstOrder
+from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
 
 DISTANCES = 0.6, 1.2, 1.9, 2.8, 4.3, 6.0, 8.5, 12.0, 17.0, 24.0, 34.0, 48.0
 """Points of a marginal on each side of the mode, in sd, until its log density has fallen by DEPTH"""
@@ -35,8 +35,20 @@ LEAST_SLOPE = 0.25
 """Of the log density in these tails, per sd"""
 FEWEST = 2
 """Points on each side of a marginal that is tabulated"""
+DEFENSIVE, SPREAD = 0.1, 2.0
+"""Share of draws that are spread, and how far"""
 CELLS = 40
 """Cells of the table between two points"""
+
+
+def _with_defense(
+    rng: np.random.Generator, deviation: np.ndarray, log_density: np.ndarray, base: Normal
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of a normal distribution (m, n), a share of them spread, and their log density."""
+    spread = np.where(rng.random(len(deviation)) < DEFENSIVE, SPREAD, 1.0)
+    form = 2.0 * (base.log_scale - log_density) * spread**2
+    wider = np.log(DEFENSIVE) - len(base.lower) * np.log(SPREAD) - 0.5 * form / SPREAD**2
+    return deviation * spread[:, None], base.log_scale + np.logaddexp(np.log1p(-DEFENSIVE) - 0.5 * form, wider)
 
 
 class LaplaceMarginal:
@@ -157,8 +169,9 @@ class Copula:
         return ratio[:, None] * self.normal.covariance * ratio
 
     def sample(self, rng: np.random.Generator, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of x - x* (m, n), and their log density (m,)."""
-        deviation, log_density = self.normal.base.sample(rng, m)
+        """Draws of x - x* (m, n), and their log density (m,): of the copula, a share of them of a wider one, so that
+        importance weights are bounded where the copula misses a tail of the joint distribution (Hesterberg 1995)."""
+        deviation, log_density = _with_defense(rng, *self.normal.base.sample(rng, m), self.normal.base)
         scores = {j: deviation[:, j] / self.normal.sd[j] for j in self.transformed}
         deviation += self.normal.mean_shift
         for j, marginal in self.transformed.items():

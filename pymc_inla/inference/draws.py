@@ -95,11 +95,11 @@ def draw_joint(
         smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     n = len(smooth)
     evidence, evidence_error = np.nan, np.nan
-    # the shape of the largest of nearly constant ratios says nothing about their mean
+    # the shape of the largest ratios says little about their mean where they hardly differ
     if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
         evidence = float(np.logaddexp.reduce(drawn.log_ratio[np.isfinite(drawn.log_ratio)]) - np.log(n))
         evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n))
-    resampled = bool(k_hat < GOOD_K)
+    resampled = bool(k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY)
     if resampled:
         rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
         x, weights = _take_rows(drawn.x, rows), None

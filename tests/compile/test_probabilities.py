@@ -24,6 +24,25 @@ def evaluate(distribution, y, at=ETA):
     return pytensor.function([eta], [value, first, -second], mode="FAST_COMPILE")(at)
 
 
+def test_third_derivative_of_cloglog():
+    """what moves means and skewness: 1 - exp(-exp(eta)) has none left in sixteen digits below -37"""
+    eta = pt.vector("eta", dtype="float64", shape=(6,))
+    value = stabilize(pm.logp(pm.Bernoulli.dist(p=1 - pm.math.exp(-pm.math.exp(eta))), np.ones(6, int)))
+    for _ in range(3):
+        (value,) = _gradient(value.sum(), [eta])
+    at = np.array([-300.0, -60.0, -40.0, -20.0, -3.0, 0.5])
+    found = pytensor.function([eta], value, mode="FAST_COMPILE")(at)
+    t = np.exp(at)
+    with np.errstate(over="ignore"):
+        r = 1.0 / np.expm1(t)
+    # of t / (e^t - 1) = t r, with dr/deta = -t r (1 + r)
+    first = t * r
+    a = 1.0 - t * (1.0 + r)
+    exact = first * a**2 + first * (-t * (1.0 + r) + t**2 * r * (1.0 + r))
+    # differences of numbers near one
+    np.testing.assert_allclose(found, exact, atol=1e-13)
+
+
 def log_normal_probability(z):
     """log Phi, its derivative and minus the second"""
     g = np.sqrt(2 / np.pi) / special.erfcx(-z / np.sqrt(2))
