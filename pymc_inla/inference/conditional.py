@@ -19,7 +19,7 @@ import numpy as np
 from scipy import linalg
 
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
-from pymc_inla.inference.copula import DEPTH, DISTANCES, Copula
+from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula
 from pymc_inla.lgm import LGMFunctions
 
 BUDGET = 3e7
@@ -73,10 +73,9 @@ class ConditionalLaplace:
     def copula(self) -> Copula:
         """Of all x, with these marginals."""
         sides = zip(self.indices.tolist(), self.side(-1.0), self.side(1.0), strict=True)
-        constrained = np.asarray(abs(self.functions.C).sum(axis=0)).ravel() > 0
         base = Normal(self.Z, np.linalg.cholesky(self._hessians(self.mode.likelihood.W[None])[0]))
         normal = FirstOrder(base, lambda: self.S, lambda: self.point.mean_shift, self.point.skewness)
-        return Copula(normal, {j: (below, above) for j, below, above in sides}, constrained)
+        return Copula(normal, {j: (below, above) for j, below, above in sides})
 
     def side(self, sign: float, distances=DISTANCES) -> list[list[tuple[float, float]]]:
         """Points (t, log p~_j(t) - log p~_j(0)) of every x_j on one side of the mode, outwards until it has fallen."""
@@ -93,9 +92,9 @@ class ConditionalLaplace:
                 if not np.max(gain) > GAIN:
                     break
                 x = x + step
-            fall = zero - height
+            fall = np.where(gain < SETTLED, zero - height, np.nan)
             for j, value in zip(active, fall, strict=True):
-                if np.isfinite(value):
+                if value < CLIFF:
                     points[j].append((last, -float(value)))
             going = fall < DEPTH
             active, x, tangent, zero = active[going], x[:, going], tangent[:, going], zero[going]

@@ -1,4 +1,4 @@
-"""A distribution of latents given theta as a Gaussian copula of Laplace marginals (Ferkingstad & Rue 2015).
+"""A distribution of latents given theta with Laplace marginals of a few in a Gaussian copula (Ferkingstad & Rue 2015).
 
 A few latents need not be close to normal: an intercept when events are rare, whose density falls like a normal on one
 side and like its prior on the other. With t = (x_j - x*_j) / sd_j and the others at their mode x(t), the marginals are
@@ -8,12 +8,13 @@ side and like its prior on the other. With t = (x_j - x*_j) / sd_j and the other
 
 exact where x_j is the only one. f is log p(y, x | theta), or log p(y, x_S | theta) where the local latents are
 integrated by quadrature: see `conditional` and `shared_marginals`. They are followed outward from the mode until the
-density has fallen by DEPTH, and tabulated. With F_j their distribution functions and z_j = Phi^-1(F_j(t_j)), x has the
-density
+density has fallen by DEPTH, and tabulated. With F_j their distribution functions and z_j = Phi^-1(F_j(t_j)), those
+elements T have the density
 
-    log q(x) = log N(sd z; 0, S) + sum_j [log p~_j(t_j) - log phi(z_j)] .
+    log q(x_T) = log N(sd z; 0, S_TT) + sum_j [log p~_j(t_j) - log phi(z_j)] ,
 
-Latents under linear constraints have such marginals, and are drawn from the normal distribution.
+and the others, given them, that of N(x*, S): they follow along their regression B = S_oT S_TT^-1. Elements of T that
+others of T determine nearly are left out, as their scores z would have to agree to as many digits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.special import ndtr, ndtri
 
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
@@ -33,10 +34,18 @@ DEPTH, NEGLIGIBLE = 9.0, 25.0
 """Fall up to which a marginal is followed, and up to which it is tabulated: exponential tails in between"""
 LEAST_SLOPE = 0.25
 """Of the log density in these tails, per sd"""
-FEWEST = 2
+FEWEST = 1
 """Points on each side of a marginal that is tabulated"""
+CLIFF = 30.0
+"""Fall from which on a point is left out: no polynomial follows"""
+SETTLED = 0.1
+"""What another Newton step of the other latents may gain at most; beyond, a marginal ends"""
+OWN_VARIANCE = 0.05
+"""Share of the variance of an element of T that the others of T may leave"""
 DEFENSIVE, SPREAD = 0.1, 2.0
 """Share of draws that are spread, and how far"""
+OVERSHOOT = 0.5
+"""Of a cubic spline above its highest point, beyond which a monotone one is taken"""
 CELLS = 40
 """Cells of the table between two points"""
 
@@ -62,6 +71,8 @@ class LaplaceMarginal:
 
     def __init__(self, t: np.ndarray, log_density: np.ndarray):
         spline = CubicSpline(t, log_density)
+        if np.max(spline(np.linspace(t[0], t[-1], 20 * len(t)))) > np.max(log_density) + OVERSHOOT:
+            spline = PchipInterpolator(t, log_density)
         inside = np.unique(np.concatenate([np.linspace(a, b, CELLS + 1) for a, b in pairwise(t)]))
         below, above = _tail(-spline(t[0], 1), log_density[0]), _tail(spline(t[-1], 1), log_density[-1])
         self.t = np.concatenate([t[0] - below[0][::-1], inside, t[-1] + above[0]])
@@ -99,6 +110,16 @@ def _tail(slope: float, height: float) -> tuple[np.ndarray, np.ndarray]:
     return distance, height - fall * distance
 
 
+def _with_variance_of_their_own(S: np.ndarray, elements: list[int]) -> np.ndarray:
+    """The elements that those before them do not determine nearly."""
+    T: list[int] = []
+    for j in elements:
+        explained = S[j, T] @ np.linalg.solve(S[np.ix_(T, T)], S[T, j]) if T else 0.0
+        if S[j, j] - explained > OWN_VARIANCE * S[j, j]:
+            T.append(j)
+    return np.array(T, dtype=np.int64)
+
+
 class Copula:
     """The distribution of x - x* at one theta.
 
@@ -107,52 +128,41 @@ class Copula:
     normal : FirstOrder
         To first order: what the other elements have.
     sides : dict of int to two lists
-        Of some elements j: points (t, log p~_j(t) - log p~_j(0)) below and above the mode, outwards.
-    constrained : (n,) bool array
-        Elements under linear constraints.
+        Of some elements j, the most important ones first: points (t, log p~_j(t) - log p~_j(0)) below and above the
+        mode, outwards.
     n_passes : int
         Passes over the data that they took.
     """
 
-    def __init__(
-        self,
-        normal: FirstOrder,
-        sides: dict[int, tuple[list, list]],
-        constrained: np.ndarray,
-        n_passes: int = 0,
-    ):
+    def __init__(self, normal: FirstOrder, sides: dict[int, tuple[list, list]], n_passes: int = 0):
         self.normal, self.n_passes = normal, n_passes
         self.marginals = {}
         for j, (below, above) in sides.items():
             if min(len(below), len(above)) >= FEWEST:
                 t, log_density = np.array([*below[::-1], (0.0, 0.0), *above]).T
                 self.marginals[j] = LaplaceMarginal(t, log_density)
-        self.transformed = {j: marginal for j, marginal in self.marginals.items() if not constrained[j]}
+        S = normal.covariance
+        self.T = _with_variance_of_their_own(S, list(self.marginals))
+        self.S_TT = S[np.ix_(self.T, self.T)]
+        self.B = np.linalg.solve(self.S_TT, S[self.T]).T
+        self.B[self.T] = np.eye(len(self.T))
 
     @cached_property
     def log_density_at_mode(self) -> float:
-        deviation, change = np.zeros((1, len(self.normal.sd))), 0.0
-        for j, marginal in self.transformed.items():
-            z, of_marginal = marginal.score(0.0)
-            deviation[0, j] = z * self.normal.sd[j]
-            change += of_marginal
-        return float(self.normal.base.log_density(deviation)[0]) + change
+        scores = [self.marginals[j].score(0.0) for j in self.T]
+        z, change = np.array(scores).reshape(-1, 2).T
+        deviation = z * self.normal.sd[self.T]
+        return self.normal.base.log_scale + change.sum() - 0.5 * deviation @ np.linalg.solve(self.S_TT, deviation)
 
     @cached_property
     def sd(self) -> np.ndarray:
         """(n,)"""
-        sd = self.normal.sd.copy()
-        for j, marginal in self.marginals.items():
-            sd[j] *= marginal.sd
-        return sd
+        return self._replaced(self.normal.sd, "sd")
 
     @cached_property
     def mean_shift(self) -> np.ndarray:
         """(n,)"""
-        shift = self.normal.mean_shift.copy()
-        for j, marginal in self.marginals.items():
-            shift[j] = marginal.mean * self.normal.sd[j]
-        return shift
+        return self._replaced(self.normal.mean_shift, "mean")
 
     @cached_property
     def skewness(self) -> np.ndarray:
@@ -162,20 +172,30 @@ class Copula:
             skewness[j] = marginal.skewness
         return skewness
 
+    def _replaced(self, values: np.ndarray, name: str) -> np.ndarray:
+        values = values.copy()
+        for j, marginal in self.marginals.items():
+            values[j] = getattr(marginal, name) * self.normal.sd[j]
+        return values
+
     @cached_property
     def covariance(self) -> np.ndarray:
         """(n, n)"""
-        ratio = np.where(self.normal.sd > 0, self.sd / np.where(self.normal.sd > 0, self.normal.sd, 1.0), 1.0)
+        ratio = np.ones(len(self.sd))
+        for j, marginal in self.marginals.items():
+            ratio[j] = marginal.sd
         return ratio[:, None] * self.normal.covariance * ratio
 
     def sample(self, rng: np.random.Generator, m: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws of x - x* (m, n), and their log density (m,): of the copula, a share of them of a wider one, so that
         importance weights are bounded where the copula misses a tail of the joint distribution (Hesterberg 1995)."""
-        deviation, log_density = _with_defense(rng, *self.normal.base.sample(rng, m), self.normal.base)
-        scores = {j: deviation[:, j] / self.normal.sd[j] for j in self.transformed}
-        deviation += self.normal.mean_shift
-        for j, marginal in self.transformed.items():
-            t, change = marginal.moved(scores[j])
-            deviation[:, j] = t * self.normal.sd[j]
+        normal, T = self.normal, self.T
+        deviation, log_density = _with_defense(rng, *normal.base.sample(rng, m), normal.base)
+        moved = np.empty((m, len(T)))
+        for k, j in enumerate(T):
+            t, change = self.marginals[j].moved(deviation[:, j] / normal.sd[j])
+            moved[:, k] = t * normal.sd[j]
             log_density += change
+        # the others keep what they differ by from their regression on T
+        deviation += (moved - deviation[:, T] - normal.mean_shift[T]) @ self.B.T + normal.mean_shift
         return deviation, log_density

@@ -38,6 +38,8 @@ NEGLIGIBLE = 1e-8
 SPACINGS = 1.0, 0.8, 0.65, 0.5, 0.25
 """Posterior sd between two nodes: the first that makes the sum over all blocks exact to `ENOUGH`. One is exact to 1e-8
 for a Gaussian; too wide where a likelihood changes over much less than a posterior sd (binary data, large sigma)."""
+FARTHEST = 8
+"""Draws of x_S at which nodes are chosen, too"""
 ENOUGH = 0.01
 """Sum of the absolute errors of log I_g over all blocks: bounds the relative error of an importance weight"""
 LEGENDRE_NODES = 0.5 + np.sqrt(0.15) * np.array([-1.0, 0.0, 1.0])
@@ -103,7 +105,7 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
     x_S = integral.x_S + deviation
     local = point.conditional_draws
     if densities:
-        local.prepare_exact()
+        local.prepare_exact(x_S)
     size = local.n_candidates * (blocks.G + point.approximation.functions.n_eta) if densities else blocks.G
     for part in np.array_split(np.arange(m), min(m, 1 + m * size // BATCH)):
         if densities:
@@ -135,10 +137,14 @@ class ConditionalDraws:
         self.n_candidates, self.line = CANDIDATES, None
         self.sums = compiled_sums() if self.conditional.functions.n_eta > COMPILED else node_sums
 
-    def prepare_exact(self) -> None:
-        """The moments of single local latents at x_S* by a fine sum, and the nodes that draws need; once."""
+    def prepare_exact(self, draws) -> None:
+        """The moments of single local latents at x_S* by a fine sum, and the nodes that draws of x_S need, also those
+        that are farthest away, where means have left their tangents; once."""
         if self.blocks.b > 1 or self.line is not None:
             return
+        sd = np.std(draws, axis=0)
+        distance = np.abs(draws - self.integral.x_S) / np.where(sd > 0, sd, 1.0)
+        farthest = np.argsort(-np.max(distance, axis=1, initial=0.0), kind="stable")[:FARTHEST]
         x_S = self.integral.x_S[None]
         fine = line(SPACINGS[-1])
         for _ in range(3):
@@ -150,10 +156,12 @@ class ConditionalDraws:
             self.mean, self.root[:, 0, 0] = mean[0][:, None], sd
             if not wrong.any():
                 break
+        x_S = np.concatenate([x_S, draws[farthest]])
+        exact, _ = self._sum(x_S, fine)
         for spacing in SPACINGS:
             nodes = line(spacing)
             found, weight = self._sum(x_S, nodes)
-            if np.sum(np.abs(found - exact)) < ENOUGH:
+            if np.max(np.sum(np.abs(found - exact), axis=1)) < ENOUGH:
                 break
         used = nodes.nodes[np.max(weight, axis=(1, 2)) > NEGLIGIBLE]
         self.line = line(spacing, used[0], used[-1])

@@ -240,8 +240,10 @@ def judge(
             "millions) that double precision loses the information on what the groups share; give the counts in larger "
             'units, or use strategy="laplace" and compare with NUTS',
         )
+    if np.isposinf(k_hat):
+        say(2, "draws: nearly all of them have no importance weight: the approximation misses the posterior")
     unchecked = np.isnan(change.shift) or (method == "none" and efficiency < EVEN)
-    if k_hat > K_CHECK and unchecked:
+    if np.isfinite(k_hat) and k_hat > K_CHECK and unchecked:
         say(
             1,
             f"draws: the importance ratios have Pareto shape k = {k_hat:.2f} > {K_CHECK}, and the inner approximation "

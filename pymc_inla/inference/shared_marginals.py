@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
-from pymc_inla.inference.copula import DEPTH, DISTANCES, Copula
+from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
 from pymc_inla.inference.node_rules import node_rule
 from pymc_inla.inference.quadrature_moments import shared_skewness
@@ -33,11 +33,10 @@ def shared_copula(point) -> Copula:
     ----------
     point : QuadraturePoint
     """
-    blocks, normal_sd = point.approximation.blocks, np.sqrt(np.maximum(np.diag(point.S), 0.0))
+    normal_sd = np.sqrt(np.maximum(np.diag(point.S), 0.0))
     profiles = _Profiles(point, normal_sd)
     sides = {j: (profiles.side(j, -1.0), profiles.side(j, 1.0)) for j in point.approximation.copula if normal_sd[j] > 0}
-    constrained = np.any(blocks.C != 0, axis=0)
-    return Copula(first_order(point), sides, constrained, profiles.n_passes)
+    return Copula(first_order(point), sides, profiles.n_passes)
 
 
 class _Profiles:
@@ -63,6 +62,8 @@ class _Profiles:
                 height, gain, move, tangent = newton
                 if gain < GAIN:
                     break
+            if gain > SETTLED or height - zero < -CLIFF:
+                break
             points.append((last, height - zero))
             if height - zero < -DEPTH:
                 break

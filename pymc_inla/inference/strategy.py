@@ -28,7 +28,7 @@ LARGE, LARGE_TOLERANCE = 300_000, 0.05
 
 LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
-BUDGET_OF_COPULA, EVALUATIONS = 20.0, (2, 120, 250, 500)
+BUDGET_OF_COPULA, EVALUATIONS = 5.0, (2, 120, 250, 500)
 """Seconds for Laplace marginals in a copula, and values of theta that want them, by the number of hyperparameters"""
 FAR, SKEWED = 2.0, 0.1
 """Where the shape of the shared latents is looked at, in sd of theta; skewness, or distance of mean and mode in sd, up
@@ -141,10 +141,8 @@ def choose_inner(
         how = f"quadrature with {inner.k} nodes"
         change = compare(posterior, quadrature, mode, lower, upper, how)
         small = functions.n_x + functions.n_eta <= SMALL
-        agree = not small or (
-            _moments_agree(posterior, quadrature, mode.theta_star, LATENT_TOLERANCE)
-            and not _not_normal(quadrature, mode, lower, upper)
-        )
+        agree = not small or _moments_agree(posterior, quadrature, mode.theta_star, LATENT_TOLERANCE)
+        agree = agree and not _not_normal(quadrature, mode, lower, upper)
         if agree and change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -213,19 +211,19 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tup
     It is asked of those whose skewness or distance of mean and mode say so to first order. As many are taken as the
     budget allows, those that change most first.
     """
-    inner = posterior.inner
-    if inner.functions.gaussian:
+    inner, steps = posterior.inner, FAR * mode.root.T
+    f, evaluations = inner.functions, EVALUATIONS[min(len(steps), len(EVALUATIONS) - 1)]
+    most = int(BUDGET_OF_COPULA / (inner.work_of_marginal * evaluations))
+    if f.gaussian or f.n_x + f.n_eta > SMALL or most == 0:
         return ()
-    steps = FAR * mode.root.T
     thetas = np.clip(mode.theta_star + np.vstack([np.zeros((1, len(steps))), steps, -steps]), lower, upper)
     known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
     if not known:
         return ()
     first = [posterior.point(e.theta).shared for e in known]
     skewed = np.max([np.maximum(_in_sd(c.mean_shift, c.sd), np.abs(c.skewness)) for c in first], axis=0)
-    most = int(BUDGET_OF_COPULA / (inner.work_of_marginal * EVALUATIONS[min(len(steps), len(EVALUATIONS) - 1)]))
     elements = np.argsort(-skewed, kind="stable")[:most]
-    elements = np.sort(elements[skewed[elements] > SKEWED])
+    elements = elements[skewed[elements] > SKEWED]  # the most skewed one first
     if not len(elements):
         return ()
     copula, changes, densities = inner.with_copula(tuple(elements.tolist())), [], []
@@ -236,7 +234,9 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tup
             shift = _in_sd(c.mean_shift - better.mean_shift, c.sd)
             changes.append(np.maximum(shift, _in_sd(better.sd - c.sd, c.sd))[elements])
             densities.append(other.log_posterior - normal.log_posterior)
-    changed = elements[np.max(changes, axis=0, initial=0.0) > TOLERANCE]
+    if not changes:
+        return ()
+    changed = elements[np.max(changes, axis=0) > TOLERANCE]
     if not len(changed) and np.ptp(densities) > TOLERANCE:
         changed = elements
     return tuple(changed.tolist())
@@ -252,8 +252,7 @@ def _with_copula(
     better = ThetaPosterior.of(posterior.inner.with_copula(elements))
     better.near, better.center = posterior, posterior.center
     mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
-    some = "1 latent is" if len(elements) == 1 else f"{len(elements)} latents are"
-    return better, mode, f"{reason}; {some} not normal given theta and have Laplace marginals in a copula"
+    return better, mode, f"{reason}; Laplace marginals in a copula for {len(elements)} latents, not normal given theta"
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
