@@ -25,7 +25,9 @@ from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
-GOOD_K, GOOD_EFFICIENCY = 0.7, 0.5
+GOOD_K, GOOD_EFFICIENCY, EVEN = 0.7, 0.5, 0.85
+"""Pareto shape below which draws are resampled; efficiency above which more of them are not needed, and above which the
+largest ratios do not matter, whatever their shape"""
 LLOYD_STEPS = 20
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
@@ -99,7 +101,7 @@ def draw_joint(
     if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
         evidence = float(np.logaddexp.reduce(drawn.log_ratio[np.isfinite(drawn.log_ratio)]) - np.log(n))
         evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n))
-    resampled = bool(k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY)
+    resampled = bool(k_hat < GOOD_K or efficiency > EVEN)
     if resampled:
         rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
         x, weights = _take_rows(drawn.x, rows), None

@@ -25,6 +25,8 @@ SHIFT_CHECK, SHIFT_BAD = 0.1, 0.5
 SD_CHECK, SD_BAD = 0.1, 0.4
 """Relative change of a sd of theta."""
 OUTER_CHECK, OUTER_BAD = 0.03, 0.2
+NONE_LEFT = 0.002
+"""Efficiency of importance ratios without a finite Pareto shape below which the draws miss the posterior"""
 K_CHECK, EVEN = 0.7, 0.95
 """Pareto shape of the importance ratios, and their efficiency above which it says nothing: they hardly differ"""
 CANCELLATION_CHECK, CANCELLATION_BAD = 0.003, 0.01
@@ -240,7 +242,7 @@ def judge(
             "millions) that double precision loses the information on what the groups share; give the counts in larger "
             'units, or use strategy="laplace" and compare with NUTS',
         )
-    if np.isposinf(k_hat):
+    if np.isposinf(k_hat) and efficiency < NONE_LEFT:
         say(2, "draws: nearly all of them have no importance weight: the approximation misses the posterior")
     unchecked = np.isnan(change.shift) or (method == "none" and efficiency < EVEN)
     if np.isfinite(k_hat) and k_hat > K_CHECK and unchecked:

@@ -91,3 +91,54 @@ def test_two_modes_of_a_location():
     draws = fit.posterior["a"].values.ravel()
     assert draws.mean() == pytest.approx(mean, abs=0.05 * sd)
     assert draws.std() == pytest.approx(sd, rel=0.06)
+
+
+def test_no_event_at_all():
+    """The density is a prior on one side and a cliff on the other."""
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 10)
+        pm.Poisson("y", pm.math.exp(a), observed=[0, 0, 0])
+    mean, sd, quantiles = of_grid(A, -3 * np.exp(np.minimum(A, 50)) - A**2 / 200)
+    row = pmi.summary(pmi.fit(model, random_seed=1, criteria=False, progressbar=False), var_names="a").loc["a"]
+    # the cliff begins between two points
+    assert row["mean"] == pytest.approx(mean, abs=0.02 * sd)
+    assert row["sd"] == pytest.approx(sd, rel=0.02)
+    np.testing.assert_allclose(row[COLUMNS].to_numpy(float), quantiles, atol=0.05 * sd)
+
+
+def test_a_step_in_the_dose():
+    """Far out the log density of complementary log-log falls by 1e18 within a sd."""
+    x = np.array([-0.86, -0.3, -0.05, 0.73])
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 5), pm.Normal("b", 0, 20)
+        pm.Binomial("y", 5, p=1 - pm.math.exp(-pm.math.exp(a + b * x)), observed=[0, 0, 5, 5])
+    grid_a, grid_b = np.linspace(-3, 25, 701), np.linspace(-5, 110, 1151)
+    a_, b_ = np.meshgrid(grid_a, grid_b, indexing="ij")
+    value = -(a_**2) / 50 - b_**2 / 800
+    for dose, events in zip(x, (0, 0, 5, 5), strict=True):
+        t = np.exp(np.minimum(a_ + b_ * dose, 30.0))
+        value += events * np.log(np.maximum(-np.expm1(-t), 1e-300)) - (5 - events) * t
+    p = np.exp(value - value.max())
+    # its marginals are off by 0.1 sd: two latents depend on each other by more than correlation
+    with pytest.warns(ReliabilityWarning, match="believe the draws"):
+        fit = pmi.fit(model, random_seed=1, draws=20_000, criteria=False, progressbar=False)
+    for name, grid, axis in (("a", grid_a, 1), ("b", grid_b, 0)):
+        mean, sd, _ = of_grid(grid, np.log(np.maximum(p.sum(axis=axis), 1e-300)))
+        draws = fit.posterior[name]
+        assert float(draws.mean()) == pytest.approx(mean, abs=0.05 * sd)
+        assert float(draws.std()) == pytest.approx(sd, rel=0.05)
+
+
+def test_latents_that_determine_each_other():
+    """A random walk: as its scale vanishes all values are one, and a copula of them would ask for scores that agree to
+    as many digits. NUTS, 4000 draws: s 0.464 (0.206)."""
+    rng = np.random.default_rng(1)
+    y = rng.poisson(np.exp(np.cumsum(rng.normal(0, 0.5, 30)) - 0.5))
+    with pm.Model() as model:
+        s = pm.HalfNormal("s", 1)
+        f = pm.GaussianRandomWalk("f", sigma=s, init_dist=pm.Normal.dist(0, 2), shape=30)
+        pm.Poisson("y", pm.math.exp(f), observed=y)
+    fit = pmi.fit(model, random_seed=1, criteria=False, progressbar=False)
+    row = pmi.summary(fit, var_names="s").loc["s"]
+    assert abs(row["mean"] - 0.464) < 0.15 * 0.206
+    assert abs(row["sd"] / 0.206 - 1) < 0.1
