@@ -13,8 +13,9 @@ from functools import cache
 
 import numpy as np
 
-MANY = 23
-"""Nodes per dimension from which on the trapezoidal rule is the better one"""
+MANY = 47
+"""Nodes per dimension from which on the trapezoidal rule is the better one, and as exact for a normal density: with 23
+nodes it leaves 1e-9, and what the data of large counts say of shared latents is a difference of that size"""
 BETA = 2.5
 REACH = 1.36
 """R / sqrt(k): the largest node grows like that of Gauss-Hermite, at two thirds of the distance"""

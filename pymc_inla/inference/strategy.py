@@ -30,6 +30,8 @@ LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
 BUDGET_OF_COPULA, EVALUATIONS = 5.0, (2, 120, 250, 500)
 """Seconds for Laplace marginals in a copula, and values of theta that want them, by the number of hyperparameters"""
+CANCELLED = 1e-6
+"""Relative error of the curvature beyond which nothing is asked"""
 FAR, SKEWED = 2.0, 0.1
 """Where the shape of the shared latents is looked at, in sd of theta; skewness, or distance of mean and mode in sd, up
 to which they pass for normal"""
@@ -220,7 +222,10 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tup
     known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
     if not known:
         return ()
-    first = [posterior.point(e.theta).shared for e in known]
+    points = [posterior.point(e.theta) for e in known]
+    if max(point.cancellation for point in points) > CANCELLED:
+        return ()  # third derivatives are rounding
+    first = [point.shared for point in points]
     skewed = np.max([np.maximum(_in_sd(c.mean_shift, c.sd), np.abs(c.skewness)) for c in first], axis=0)
     elements = np.argsort(-skewed, kind="stable")[:most]
     elements = elements[skewed[elements] > SKEWED]  # the most skewed one first

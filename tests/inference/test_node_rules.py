@@ -24,14 +24,14 @@ def test_few_nodes_are_exact_for_polynomials(k):
         assert weight @ rule.t[:, 0] ** degree == pytest.approx(np.prod(np.arange(degree - 1, 0, -2.0)), rel=1e-12)
 
 
-@pytest.mark.parametrize(("k", "tolerance"), [(MANY, 1e-7), (47, 1e-12), (95, 1e-12)])
-def test_many_nodes_integrate_a_normal_density(k, tolerance):
+@pytest.mark.parametrize(("k", "tolerance"), [(23, 1e-12), (MANY, 1e-12), (95, 1e-12)])
+def test_a_normal_density(k, tolerance):
     assert log_integral(lambda u: -0.5 * u**2 / 4.0, k) == pytest.approx(np.log(2 * np.sqrt(2 * np.pi)), abs=tolerance)
 
 
 @pytest.mark.parametrize("events", [0, 1, 5])
 @pytest.mark.parametrize(
-    ("k", "sigma", "tolerance"), [(23, 1.0, 1e-5), (23, 3.0, 3e-3), (47, 3.0, 1e-4), (47, 8.0, 4e-3), (95, 8.0, 2e-4)]
+    ("k", "sigma", "tolerance"), [(23, 1.0, 1e-5), (47, 3.0, 1e-4), (47, 8.0, 4e-3), (95, 8.0, 2e-4)]
 )
 def test_binary_data_of_a_group(k, sigma, tolerance, events):
     """Ten observations all alike are a step on the scale of a wide prior."""
