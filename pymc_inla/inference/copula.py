@@ -42,8 +42,8 @@ SETTLED = 0.1
 """What another Newton step of the other latents may gain at most; beyond, a marginal ends"""
 OWN_VARIANCE = 0.05
 """Share of the variance of an element of T that the others of T may leave"""
-DEFENSIVE, SPREAD = 0.1, 2.0
-"""Share of draws that are spread, and how far"""
+DEFENSIVE, SPREAD = 0.05, 1.6
+"""Share of draws that are spread, and how far: sds of draws that cannot be weighted are 4 % too large at most"""
 OVERSHOOT = 0.5
 """Of a cubic spline above its highest point, beyond which a monotone one is taken"""
 CELLS = 40

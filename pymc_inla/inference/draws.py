@@ -25,6 +25,8 @@ from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
+FEW = 100
+"""Draws that have no tail to take a shape of"""
 GOOD_K, GOOD_EFFICIENCY, EVEN = 0.7, 0.5, 0.85
 """Pareto shape below which draws are resampled; efficiency above which more of them are not needed, and above which the
 largest ratios do not matter, whatever their shape"""
@@ -101,7 +103,8 @@ def draw_joint(
     if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
         evidence = float(np.logaddexp.reduce(drawn.log_ratio[np.isfinite(drawn.log_ratio)]) - np.log(n))
         evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n))
-    resampled = bool(k_hat < GOOD_K or efficiency > EVEN)
+    few = n_draws < FEW and efficiency > GOOD_EFFICIENCY
+    resampled = bool(k_hat < GOOD_K or efficiency > EVEN or few)
     if resampled:
         rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
         x, weights = _take_rows(drawn.x, rows), None

@@ -117,8 +117,8 @@ def test_draws_carry_their_density():
     sample = point.sample(np.random.default_rng(1), 4000)
     log_ratio = sample.log_joint - sample.log_q
     assert special.logsumexp(log_ratio) - np.log(4000) == pytest.approx(exact + prior(sigma), abs=0.02)
-    # nine tenths are proposed by the target itself, which bounds the weights
-    assert np.max(log_ratio) < exact + prior(sigma) - np.log(0.9) + 0.02
+    # 19 of 20 are proposed by the target itself, which bounds the weights
+    assert np.max(log_ratio) < exact + prior(sigma) - np.log(0.95) + 0.02
     weights = special.softmax(log_ratio)
     assert 1 / np.sum(weights**2) > 0.9 * 4000
     assert weights @ sample.x[:, 0] == pytest.approx(mean, abs=4 * sd / np.sqrt(3600))
