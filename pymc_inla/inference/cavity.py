@@ -184,8 +184,7 @@ def _match(nodes: Nodes, posterior: Moments, start: Cavities, precision: Precisi
 
 def only_some(of, part):
     """Cavities or moments of some of the linear predictors."""
-    arrays = {f.name: getattr(of, f.name) for f in fields(of)}
-    return type(of)(**{name: array[part] for name, array in arrays.items() if isinstance(array, np.ndarray)})
+    return type(of)(*(getattr(of, f.name)[part] for f in fields(of)))
 
 
 def _replace(of: Cavities, part, new: Cavities) -> Cavities:

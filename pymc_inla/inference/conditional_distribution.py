@@ -100,10 +100,6 @@ class Normal:
         self.Z, self.lower = Z, lower
         self.log_scale = float(np.sum(np.log(np.diag(lower)))) - 0.5 * len(lower) * np.log(2 * np.pi)
 
-    def log_density(self, deviation: np.ndarray) -> np.ndarray:
-        """(m, n_S) to (m,)"""
-        return self.log_scale - 0.5 * np.sum((deviation @ self.Z @ np.tril(self.lower)) ** 2, axis=1)
-
     def sample(self, rng: np.random.Generator, m: int) -> tuple[np.ndarray, np.ndarray]:
         """Deviations (m, n_S), and their log density (m,)."""
         normals = rng.standard_normal((m, len(self.lower)))

@@ -41,7 +41,7 @@ CLIFF = 30.0
 SETTLED = 0.1
 """What another Newton step of the other latents may gain at most; beyond, a marginal ends"""
 OWN_VARIANCE = 0.05
-"""Share of the variance of an element of T that the others of T may leave"""
+"""Share of the variance of an element of T that those before it must leave unexplained"""
 DEFENSIVE, SPREAD = 0.05, 1.6
 """Share of draws that are spread, and how far: sds of draws that cannot be weighted are 4 % too large at most"""
 OVERSHOOT = 0.5
@@ -90,7 +90,7 @@ class LaplaceMarginal:
         """z = Phi^-1(F(t)) and log p(t) - log phi(z) at a point of the table."""
         at = np.searchsorted(self.t, t)
         z = ndtri(self.F[at])
-        return z, np.log(self.density[at]) + 0.5 * z**2 + 0.5 * np.log(2 * np.pi)
+        return z, np.log(self.density[at]) + _minus_log_phi(z)
 
     def moved(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """t = F^-1(Phi(z)) and log p(t) - log phi(z), for z (m,)."""
@@ -100,7 +100,11 @@ class LaplaceMarginal:
         mass = np.clip(F - self.F[cell], 0.0, self.F[cell + 1] - self.F[cell])
         root = np.sqrt(left**2 + 2.0 * (right - left) / width * mass)
         t = self.t[cell] + np.minimum(2.0 * mass / (left + root), width)
-        return t, np.log(root) + 0.5 * z**2 + 0.5 * np.log(2 * np.pi)
+        return t, np.log(root) + _minus_log_phi(z)
+
+
+def _minus_log_phi(z):
+    return 0.5 * z**2 + 0.5 * np.log(2 * np.pi)
 
 
 def _tail(slope: float, height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -157,33 +161,30 @@ class Copula:
     @cached_property
     def sd(self) -> np.ndarray:
         """(n,)"""
-        return self._replaced(self.normal.sd, "sd")
+        return self._replaced(self.normal.sd, "sd", self.normal.sd)
 
     @cached_property
     def mean_shift(self) -> np.ndarray:
         """(n,)"""
-        return self._replaced(self.normal.mean_shift, "mean")
+        return self._replaced(self.normal.mean_shift, "mean", self.normal.sd)
 
     @cached_property
     def skewness(self) -> np.ndarray:
         """(n,)"""
-        skewness = self.normal.skewness.copy()
-        for j, marginal in self.marginals.items():
-            skewness[j] = marginal.skewness
-        return skewness
+        return self._replaced(self.normal.skewness, "skewness", np.ones(len(self.normal.sd)))
 
-    def _replaced(self, values: np.ndarray, name: str) -> np.ndarray:
+    def _replaced(self, values: np.ndarray, name: str, unit: np.ndarray) -> np.ndarray:
+        """Values with those of the marginals, which are in this unit, in their places."""
         values = values.copy()
         for j, marginal in self.marginals.items():
-            values[j] = getattr(marginal, name) * self.normal.sd[j]
+            values[j] = getattr(marginal, name) * unit[j]
         return values
 
     @cached_property
     def covariance(self) -> np.ndarray:
         """(n, n)"""
-        ratio = np.ones(len(self.sd))
-        for j, marginal in self.marginals.items():
-            ratio[j] = marginal.sd
+        one = np.ones(len(self.normal.sd))
+        ratio = self._replaced(one, "sd", one)
         return ratio[:, None] * self.normal.covariance * ratio
 
     def sample(self, rng: np.random.Generator, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -217,12 +217,15 @@ def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) ->
 
 def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> tuple[np.ndarray, np.ndarray]:
     """Centers that are the means of the values nearest to them (Lloyd 1982), and the nearest of every value."""
+    owner = _nearest(theta, centers, integral)
     for _ in range(LLOYD_STEPS):
-        owner = _nearest(theta, centers, integral)
         count = np.bincount(owner, minlength=len(centers))
         sums = np.column_stack([np.bincount(owner, column, len(centers)) for column in theta.T])
-        centers = sums[count > 0] / count[count > 0, None]
-    return centers, _nearest(theta, centers, integral)
+        centers, before = sums[count > 0] / count[count > 0, None], owner
+        owner = _nearest(theta, centers, integral)
+        if np.array_equal(owner, before):
+            break
+    return centers, owner
 
 
 def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:

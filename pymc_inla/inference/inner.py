@@ -4,7 +4,7 @@ An inner approximation turns theta into log p~(theta | y) and into the condition
 quadrature are two of them; the outer part of the inference sees only this protocol.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,12 @@ class Moments:
     mean: np.ndarray
     sd: np.ndarray
     skewness: np.ndarray
+
+
+@dataclass(frozen=True)
+class LatentMoments(Moments):
+    """The same for the latents, each of shape (n_x,)."""
+
     shapes: dict[int, Shape] = field(default_factory=dict)
     """Distributions of some of them"""
 
@@ -67,6 +73,14 @@ def spacing(n: int, most: int | None) -> int:
     return 1 if most is None else max(1, -(-n // most))
 
 
+def changed(point, **fields_of_point):
+    """A point with other values of some fields, and with what it has computed so far."""
+    new = replace(point, **fields_of_point)
+    names = {f.name for f in fields(point)}
+    new.__dict__.update({name: value for name, value in point.__dict__.items() if name not in names})
+    return new
+
+
 class InnerPoint(Protocol):
     """The latent field integrated out at one theta."""
 
@@ -85,7 +99,7 @@ class InnerPoint(Protocol):
     cancellation: float
     """Relative error that rounding makes in the curvature of the latents"""
 
-    def moments(self) -> Moments:
+    def moments(self) -> LatentMoments:
         """Moments of p~(x_j | theta, y)."""
 
     def eta_moments(self, most: int | None = None) -> EtaMoments:

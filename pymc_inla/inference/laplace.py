@@ -18,7 +18,7 @@ from pymc_inla.inference.cavity import remove_own, widening
 from pymc_inla.inference.conditional import ConditionalLaplace, is_affordable, work
 from pymc_inla.inference.conditional_distribution import Cumulants
 from pymc_inla.inference.copula import Copula
-from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
+from pymc_inla.inference.inner import Cavities, LatentMoments, Moments, Sample, changed, spacing
 from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.inference.variational import check_indices, variational_mean_shift
 from pymc_inla.lgm import LGMFunctions
@@ -95,10 +95,10 @@ class LaplacePoint:
         """(n_x,)"""
         return np.sqrt(np.maximum(self.selected_inverse.diagonal, 0.0))
 
-    def moments(self) -> Moments:
+    def moments(self) -> LatentMoments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
         c = self.shared
-        return Moments(self.x_star + c.mean_shift, c.sd, c.skewness, c.marginals)
+        return LatentMoments(self.x_star + c.mean_shift, c.sd, c.skewness, c.marginals)
 
     @cached_property
     def shared(self) -> Cumulants | Copula:
@@ -298,15 +298,13 @@ class LaplaceInner:
         free = f.n_x - f.C.shape[0]
         value = mode.log_joint + log_prior + 0.5 * (free * np.log(2 * np.pi) - mode.factor.log_determinant)
         point = LaplacePoint(self, theta, mode, log_prior, value, None, mode.status)
-        if self.copula and point.copula is not None:
+        if self.copula:
             value = mode.log_joint + log_prior - point.copula.log_density_at_mode
-            point = replace(point, log_posterior=value)
+            point = changed(point, log_posterior=value)
         if not gradient:
             return point
         total = log_prior_gradient + self._gradient(point)
-        with_gradient = LaplacePoint(self, theta, mode, log_prior, value, total, mode.status)
-        with_gradient.__dict__["selected_inverse"] = point.selected_inverse
-        return with_gradient
+        return changed(point, gradient=total)
 
     def _gradient(self, point: LaplacePoint) -> np.ndarray:
         """d/dtheta of log p(y, x* | theta) - 1/2 log det Z'HZ."""

@@ -130,7 +130,7 @@ class LocalBlocks:
         )
 
     def _constraints(self, f):
-        self.C = C = f.C[:, self.shared].toarray() if f.C.shape[0] else np.zeros((0, self.n_S))
+        C = f.C[:, self.shared].toarray() if f.C.shape[0] else np.zeros((0, self.n_S))
         self.Z = linalg.null_space(C) if len(C) else np.eye(self.n_S)
         self.origin = np.linalg.lstsq(C, f.e, rcond=None)[0] if len(C) else np.zeros(self.n_S)
         self.constrained = len(C) > 0

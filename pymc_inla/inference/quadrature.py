@@ -15,7 +15,7 @@ from scipy import linalg
 from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.conditional_distribution import FirstOrder
 from pymc_inla.inference.copula import Copula
-from pymc_inla.inference.inner import Cavities, Moments, Sample, spacing
+from pymc_inla.inference.inner import Cavities, LatentMoments, Moments, Sample, changed, spacing
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
@@ -36,8 +36,6 @@ TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
 POINTS = 11
 """Of a Laplace marginal, about"""
-CARRIED = "S", "adjoint", "shared"
-"""What a point has computed before it is finished"""
 ROUGH = 1e-4
 """The same where a rule is only compared with another: log det H_S is off by some 1e-3, at all theta alike."""
 
@@ -92,7 +90,7 @@ class QuadraturePoint:
 
         return ConditionalDraws(self)
 
-    def moments(self) -> Moments:
+    def moments(self) -> LatentMoments:
         """Moments of p~(x_j | theta, y), each (n_x,)."""
         from pymc_inla.inference.quadrature_moments import latent_moments
 
@@ -216,7 +214,7 @@ class QuadratureInner:
             return point
         finer = self.finer().evaluate(theta, start, gradient=gradient)
         n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes
-        return _changed(finer, n_newton=n_newton, n_passes=n_passes, refined=True)
+        return changed(finer, n_newton=n_newton, n_passes=n_passes, refined=True)
 
     def _evaluate(self, theta, start, gradient: bool) -> QuadraturePoint:
         theta = np.asarray(theta, float)
@@ -255,7 +253,7 @@ class QuadratureInner:
             # of the Laplace approximation of x_S, also with a copula
             total = log_prior_gradient + (point.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
             passes += 3 * (integral.n_nodes - 1)  # sweeps over the derivatives at the nodes
-        return _changed(point, log_posterior=value, gradient=total, n_passes=passes)
+        return changed(point, log_posterior=value, gradient=total, n_passes=passes)
 
     def _find_mode(self, theta, x) -> "_Search":
         """Newton's method for x_S. Nodes follow the modes of the local latents; as these move, the value of the rule
@@ -306,13 +304,6 @@ class QuadratureInner:
                     return new, used
             length *= 0.5
         return None, used
-
-
-def _changed(point: QuadraturePoint, **changes) -> QuadraturePoint:
-    """The point with other values of some fields, and what it has computed so far."""
-    changed = replace(point, **changes)
-    changed.__dict__.update({name: point.__dict__[name] for name in CARRIED if name in point.__dict__})
-    return changed
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from pymc_inla.inference import skew_normal
-from pymc_inla.inference.inner import Moments
+from pymc_inla.inference.inner import LatentMoments, Moments
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.quadrature_adjoint import PartAdjoint
@@ -26,7 +26,7 @@ SKEWNESS_BUDGET = 3e6
 """Shared latents times predictors times nodes up to which the skewness of x_S is computed"""
 
 
-def latent_moments(point) -> Moments:
+def latent_moments(point) -> LatentMoments:
     """Moments of p~(x_j | theta, y), each (n_x,)."""
     B, c, v = point.approximation.blocks, point.integral.conditional, point.shared.mean_shift
     mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
@@ -38,7 +38,7 @@ def latent_moments(point) -> Moments:
     mean[B.local], sd[B.local] = local_mean + c.prior_mean(mean[B.shared]), np.sqrt(variance)
     skewness[B.local] = skew_normal.standardized(third, sd[B.local])
     shapes = {int(B.shared[j]): marginal for j, marginal in point.shared.marginals.items()}
-    return Moments(mean, sd, skewness, shapes)
+    return LatentMoments(mean, sd, skewness, shapes)
 
 
 def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadratu
 from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import Draws, draw_joint
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
+from pymc_inla.inference.inner import Shape
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import (
     POINTS_OF_THREE,
@@ -229,7 +230,8 @@ def latent_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marg
     """Mixtures of the conditional moments of x at the design points."""
     # backwards: the points evaluated last are still kept
     moments = map_in_order(lambda e: posterior.moments(e.theta), reversed(integral.nodes))
-    return _mix(list(moments)[::-1], integral)
+    moments = list(moments)[::-1]
+    return _mix(moments, integral, [m.shapes for m in moments])
 
 
 def predictor_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> Marginals:
@@ -250,7 +252,7 @@ def predictor_marginals(posterior: ThetaPosterior, integral: ThetaIntegral) -> M
     return mixture_marginals(mean[None], sd[None], skewness[None], np.ones(1))
 
 
-def _mix(moments, integral: ThetaIntegral) -> Marginals:
+def _mix(moments, integral: ThetaIntegral, shapes: Sequence[dict[int, Shape]] = ()) -> Marginals:
     mean, sd, skewness = (np.array([getattr(m, name) for m in moments]) for name in ("mean", "sd", "skewness"))
     return mixture_marginals(
         mean,
@@ -260,7 +262,7 @@ def _mix(moments, integral: ThetaIntegral) -> Marginals:
         fine_weights=integral.fine_weights,
         fine_matrix=integral.fine_matrix,
         fine_slopes=integral.fine_slopes,
-        shapes=[m.shapes for m in moments],
+        shapes=shapes,
     )
 
 

@@ -33,10 +33,10 @@ def shared_copula(point) -> Copula:
     ----------
     point : QuadraturePoint
     """
-    normal_sd = np.sqrt(np.maximum(np.diag(point.S), 0.0))
-    profiles = _Profiles(point, normal_sd)
-    sides = {j: (profiles.side(j, -1.0), profiles.side(j, 1.0)) for j in point.approximation.copula if normal_sd[j] > 0}
-    return Copula(first_order(point), sides, profiles.n_passes)
+    normal = first_order(point)
+    profiles = _Profiles(point, normal.sd)
+    sides = {j: (profiles.side(j, -1.0), profiles.side(j, 1.0)) for j in point.approximation.copula if normal.sd[j] > 0}
+    return Copula(normal, sides, profiles.n_passes)
 
 
 class _Profiles:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, stats
 
-from pymc_inla.inference.inner import Moments, Sample
+from pymc_inla.inference.inner import LatentMoments, Sample
 from pymc_inla.lgm import Design, LGMFunctions, Likelihood, Pattern, Prior
 from pymc_inla.status import Status
 
@@ -28,7 +28,7 @@ class KnownPoint:
         return np.exp(0.5 * self.theta[0]) if len(self.theta) else 1.0
 
     def moments(self):
-        return Moments(self.x_star, np.full(1, self.sd), np.zeros(1))
+        return LatentMoments(self.x_star, np.full(1, self.sd), np.zeros(1))
 
     def eta_moments(self, most=None):
         return self.moments()

@@ -9,7 +9,7 @@ from outer_models import KnownDensity, KnownPoint, gaussian_groups
 
 from pymc_inla.inference import run_inference
 from pymc_inla.inference.hyper_mode import find_theta_mode
-from pymc_inla.inference.inner import Moments
+from pymc_inla.inference.inner import LatentMoments
 from pymc_inla.inference.integration import integrate_theta
 from pymc_inla.inference.run import latent_marginals
 from pymc_inla.inference.theta_posterior import ThetaPosterior
@@ -58,7 +58,7 @@ class WidePoint(KnownPoint):
         return np.exp(-0.5 * self.theta[0])
 
     def moments(self):
-        return Moments(np.zeros(1), np.full(1, self.sd), np.zeros(1))
+        return LatentMoments(np.zeros(1), np.full(1, self.sd), np.zeros(1))
 
 
 class WideDensity(KnownDensity):
