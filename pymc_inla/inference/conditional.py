@@ -74,7 +74,9 @@ class ConditionalLaplace:
         """Of all x, with these marginals."""
         sides = zip(self.indices.tolist(), self.side(-1.0), self.side(1.0), strict=True)
         base = Normal(self.Z, np.linalg.cholesky(self._hessians(self.mode.likelihood.W[None])[0]))
-        normal = FirstOrder(base, lambda: self.S, lambda: self.point.mean_shift, self.point.skewness)
+        normal = FirstOrder(base)
+        normal.covariance, normal.mean_shift = self.S, self.point.mean_shift
+        normal.skewness = self.point.skewness(normal.sd)
         return Copula(normal, {j: (below, above) for j, below, above in sides})
 
     def side(self, sign: float, distances=DISTANCES) -> list[list[tuple[float, float]]]:

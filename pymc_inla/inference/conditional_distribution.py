@@ -8,15 +8,12 @@ To first order it is N(x*, S), with the mean and the skewness that third derivat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from scipy import linalg
-
-from pymc_inla.inference import skew_normal
 
 
 @dataclass(frozen=True)
@@ -30,55 +27,34 @@ class Cumulants:
 
 
 class FirstOrder:
-    """N(x*, S) with corrections to first order, which are computed when they are needed.
+    """N(x*, S) with corrections to first order. Subclasses say how these are computed, when they are needed.
 
     Parameters
     ----------
     base : Normal
         N(0, S)
-    covariance : callable
-        () -> S, (n, n)
-    mean_shift : callable
-        () -> (n,) difference between mean and mode to first order
-    skewness : callable
-        sd -> (n,)
     """
 
     n_passes = 0
     marginals: ClassVar[dict] = {}
+    covariance: np.ndarray
+    """(n, n) S"""
+    mean_shift: np.ndarray
+    """(n,) difference between mean and mode"""
+    skewness: np.ndarray
+    """(n,)"""
 
-    def __init__(
-        self,
-        base: Normal,
-        covariance: Callable[[], np.ndarray],
-        mean_shift: Callable[[], np.ndarray],
-        skewness: Callable[[np.ndarray], np.ndarray],
-    ):
-        self.base, self._covariance, self._mean_shift, self._skewness = base, covariance, mean_shift, skewness
+    def __init__(self, base: Normal):
+        self.base = base
 
     @property
     def log_density_at_mode(self) -> float:
         return self.base.log_scale
 
     @cached_property
-    def covariance(self) -> np.ndarray:
-        """(n, n)"""
-        return self._covariance()
-
-    @cached_property
     def sd(self) -> np.ndarray:
         """(n,)"""
         return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
-
-    @cached_property
-    def mean_shift(self) -> np.ndarray:
-        """(n,) difference between mean and mode."""
-        return skew_normal.bounded_shift(self._mean_shift(), self.sd)
-
-    @cached_property
-    def skewness(self) -> np.ndarray:
-        """(n,)"""
-        return self._skewness(self.sd)
 
     def sample(self, rng: np.random.Generator, m: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws of x - x* (m, n), and their log density (m,)."""

@@ -20,10 +20,8 @@ from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
 from pymc_inla.inference.node_rules import node_rule
-from pymc_inla.inference.quadrature_adjoint import Adjoint
-from pymc_inla.inference.shared_marginals import first_order, shared_copula
+from pymc_inla.inference.shared_marginals import SharedFirstOrder, shared_copula
 from pymc_inla.lgm import LGMFunctions
-from pymc_inla.linalg.cholesky import inverse_from_cholesky
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
@@ -59,29 +57,19 @@ class QuadraturePoint:
     """Cholesky factor of Z'H_S Z"""
     refined: bool = False
 
-    @cached_property
-    def S(self) -> np.ndarray:
-        """(n_S, n_S) covariance of x_S"""
-        B = self.approximation.blocks
-        if not B.Z.shape[1]:
-            return np.zeros((B.n_S, B.n_S))
-        if B.constrained:
-            return B.expand(linalg.cho_solve(self.factor, B.Z.T))
-        return inverse_from_cholesky(self.factor[0])
-
     @property
     def cancellation(self) -> float:
         return self.integral.cancellation
 
     @cached_property
-    def adjoint(self) -> Adjoint:
-        """Derivatives at the nodes, shared between gradient and moments."""
-        return Adjoint(self.integral, self.S)
+    def first_order(self) -> SharedFirstOrder:
+        """x_S to first order, with the derivatives at the nodes."""
+        return SharedFirstOrder(self.integral, self.approximation.blocks, self.factor)
 
     @cached_property
     def shared(self) -> FirstOrder | Copula:
         """p~(x_S | theta, y)"""
-        return shared_copula(self) if self.approximation.copula else first_order(self)
+        return shared_copula(self) if self.approximation.copula else self.first_order
 
     @cached_property
     def conditional_draws(self):
@@ -251,7 +239,7 @@ class QuadratureInner:
         total, passes = None, search.n_passes + point.shared.n_passes
         if gradient:
             # of the Laplace approximation of x_S, also with a copula
-            total = log_prior_gradient + (point.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
+            total = log_prior_gradient + (point.first_order.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
             passes += 3 * (integral.n_nodes - 1)  # sweeps over the derivatives at the nodes
         return changed(point, log_posterior=value, gradient=total, n_passes=passes)
 

@@ -18,7 +18,7 @@ from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import LatentMoments, Moments
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.parallel import map_in_order
-from pymc_inla.inference.quadrature_adjoint import PartAdjoint
+from pymc_inla.inference.quadrature_adjoint import Adjoint, PartAdjoint
 from pymc_inla.linalg.forms import bilinear_forms
 from pymc_inla.linalg.matvec import multiply
 
@@ -32,7 +32,7 @@ def latent_moments(point) -> LatentMoments:
     mean, sd, skewness = (np.empty(B.n_S + B.local.size) for _ in range(3))
     mean[B.shared] = point.integral.x_S + v
     sd[B.shared], skewness[B.shared], S = point.shared.sd, point.shared.skewness, point.shared.covariance
-    cumulants = map_in_order(lambda part: _local_cumulants(part, c, S, v), point.adjoint.parts)
+    cumulants = map_in_order(lambda part: _local_cumulants(part, c, S, v), point.first_order.adjoint.parts)
     local_mean, variance, third = (np.concatenate(arrays) for arrays in zip(*cumulants, strict=True))
     # u = w + P x_S
     mean[B.local], sd[B.local] = local_mean + c.prior_mean(mean[B.shared]), np.sqrt(variance)
@@ -61,14 +61,14 @@ def predictor_moments(point, every: int = 1) -> Moments:
     def of_part(adjoint: PartAdjoint):
         rows = adjoint.part.rows
         picked = None if every == 1 else slice(-rows.start % every, rows.stop - rows.start, every)
-        if S is point.S:
+        if S is point.first_order.covariance:
             of_shared = -2.0 * adjoint.W_bar[: rows.stop - rows.start]
         else:
             own = np.arange(rows.stop - rows.start)
             of_shared = bilinear_forms(adjoint.conditional.A_S, own, S, adjoint.conditional.A_S, own)
         return _predictor_moments(adjoint, mean_S, S, v, of_shared, picked)
 
-    of_parts = map_in_order(of_part, point.adjoint.parts)
+    of_parts = map_in_order(of_part, point.first_order.adjoint.parts)
     return Moments(*(np.concatenate(arrays) for arrays in zip(*of_parts, strict=True)))
 
 
@@ -124,17 +124,17 @@ class _LocalCumulants:
         return np.einsum("km,km->m", (self.p * self.u[:, :, c] ** 2)[:, self.part.m_block], self.slopes)
 
 
-def shared_skewness(point, sd) -> np.ndarray:
+def shared_skewness(adjoint: Adjoint, S: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Skewness of x_S, (n_S,): third derivative of log p(y, x_S | theta) along the columns w of S over sd^3,
 
         sum_g { kappa_3(d'w) - 3 Cov(d'w, sum_r W_r (A_r w)^2) } + sum_r E[l'''_r] (A_r w)^3 .
 
     Zero where an observation has several predictors or the budget is exceeded.
     """
-    f, n_S = point.approximation.functions, len(sd)
-    if f.gaussian or len(f.W_rows) > f.n_eta or n_S * f.n_eta * point.integral.n_nodes > SKEWNESS_BUDGET:
+    f, n_S = adjoint.integral.conditional.functions, len(sd)
+    if f.gaussian or len(f.W_rows) > f.n_eta or n_S * f.n_eta * adjoint.integral.n_nodes > SKEWNESS_BUDGET:
         return np.zeros(n_S)
-    return skew_normal.standardized(sum(_third_of_shared(part, point.S) for part in point.adjoint.parts), sd)
+    return skew_normal.standardized(sum(_third_of_shared(part, S) for part in adjoint.parts), sd)
 
 
 def _third_of_shared(adjoint: PartAdjoint, S) -> np.ndarray:

@@ -6,24 +6,63 @@ follow their mode: a tangent step to the next point, then Newton steps while the
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from scipy import linalg
 
+from pymc_inla.inference import skew_normal
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
 from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula
+from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
 from pymc_inla.inference.node_rules import node_rule
+from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.inference.quadrature_moments import shared_skewness
+from pymc_inla.linalg.cholesky import inverse_from_cholesky
 
 GAIN = 0.02
 """Newton steps of the other shared latents end when the next one would raise f by less than this"""
 MAX_STEPS = 6
 
 
-def first_order(point) -> FirstOrder:
-    """x_S to first order. See `shared_copula`."""
-    base = Normal(point.approximation.blocks.Z, point.factor[0])
-    return FirstOrder(base, lambda: point.S, lambda: point.adjoint.v, lambda sd: shared_skewness(point, sd))
+class SharedFirstOrder(FirstOrder):
+    """x_S to first order.
+
+    Parameters
+    ----------
+    integral : LocalIntegral
+        At the mode.
+    blocks : LocalBlocks
+    factor : tuple
+        Cholesky factor of Z'H_S Z.
+    """
+
+    def __init__(self, integral: LocalIntegral, blocks: LocalBlocks, factor: tuple):
+        super().__init__(Normal(blocks.Z, factor[0]))
+        self.integral, self.blocks, self.factor = integral, blocks, factor
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        B = self.blocks
+        if not B.Z.shape[1]:
+            return np.zeros((B.n_S, B.n_S))
+        if B.constrained:
+            return B.expand(linalg.cho_solve(self.factor, B.Z.T))
+        return inverse_from_cholesky(self.factor[0])
+
+    @cached_property
+    def adjoint(self) -> Adjoint:
+        """Derivatives at the nodes, shared between gradient and moments."""
+        return Adjoint(self.integral, self.covariance)
+
+    @cached_property
+    def mean_shift(self) -> np.ndarray:
+        return skew_normal.bounded_shift(self.adjoint.v, self.sd)
+
+    @cached_property
+    def skewness(self) -> np.ndarray:
+        return shared_skewness(self.adjoint, self.covariance, self.sd)
 
 
 def shared_copula(point) -> Copula:
@@ -33,7 +72,7 @@ def shared_copula(point) -> Copula:
     ----------
     point : QuadraturePoint
     """
-    normal = first_order(point)
+    normal = point.first_order
     profiles = _Profiles(point, normal.sd)
     sides = {j: (profiles.side(j, -1.0), profiles.side(j, 1.0)) for j in point.approximation.copula if normal.sd[j] > 0}
     return Copula(normal, sides, profiles.n_passes)
