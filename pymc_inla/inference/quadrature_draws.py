@@ -35,28 +35,30 @@ REACH = 9
 one side."""
 NEGLIGIBLE = 1e-8
 """Share of a node in its sum, below which draws do without it, and without those beyond it"""
-SPACINGS = 1.0, 0.8, 0.65, 0.5, 0.25
-"""Posterior sd between two nodes: the first that makes the sum over all blocks exact to `ENOUGH`. One is exact to 1e-8
-for a Gaussian; too wide where a likelihood changes over much less than a posterior sd (binary data, large sigma)."""
-FARTHEST = 8
+NESTED = (0.5, (2,)), (0.25, (3, 2, 1))
+"""Posterior sd between two nodes, and steps that make wider lines of them: the first wider line whose sum over all
+blocks is exact to `ENOUGH` is used. One sd is exact to 1e-8 for a Gaussian; too wide where a likelihood changes over
+much less than a posterior sd (binary data, large sigma)."""
+FARTHEST = 4
 """Draws of x_S at which nodes are chosen, too"""
 ENOUGH = 0.01
-"""Sum of the absolute errors of log I_g over all blocks: bounds the relative error of an importance weight"""
-LEGENDRE_NODES = 0.5 + np.sqrt(0.15) * np.array([-1.0, 0.0, 1.0])
-LEGENDRE_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
-"""Gauss-Legendre on (0, 1): the mass between two nodes of a Gaussian one sd apart to 1e-5"""
+"""Relative error of an importance weight by the errors of log I_g: their sum over all blocks, and the root of the sum
+of their squares, which their sum has where their signs are random"""
+LOBATTO_NODES = 0.5 + np.array([-0.5, -0.5 / np.sqrt(5.0), 0.5 / np.sqrt(5.0), 0.5])
+LOBATTO_WEIGHTS = np.array([1.0, 5.0, 5.0, 1.0]) / 12.0
+"""Gauss-Lobatto on (0, 1): the mass between two nodes of a Gaussian one sd apart to 1e-5"""
 FINE = 8
 """Subintervals of the interval that a draw falls into, in which the density is linear"""
-CUBIC = np.vander(np.arange(FINE + 1) / FINE, 4) @ np.linalg.inv(np.vander([0.0, *LEGENDRE_NODES[::2], 1.0], 4))
-"""(FINE + 1, 4) a cubic polynomial at the ends of the subintervals from its values at 0, the outer Legendre nodes, 1"""
+CUBIC = np.vander(np.arange(FINE + 1) / FINE, 4) @ np.linalg.inv(np.vander(LOBATTO_NODES, 4))
+"""(FINE + 1, 4) a cubic polynomial at the ends of the subintervals from its values at the Lobatto nodes"""
 TRAPEZOIDS = 0.5 * (np.tri(FINE, FINE + 1) + np.tri(FINE, FINE + 1, 1)) - 0.5 * np.eye(FINE + 1)[0]
 """(FINE, FINE + 1) integrals up to the ends of the subintervals, in units of their length"""
 LOWEST = -60.0
 """Log density, relative to the highest node, below which it does not matter"""
 COMPILED = 500
 """Linear predictors above which sums over blocks are compiled: all nodes of all draws run through them"""
-BATCH = 100_000
-"""Numbers held at once for a batch of draws: what fits a cache"""
+BATCH = 400_000
+"""Numbers held at once for a batch of draws: enough that NumPy is busier than Python, and a share of a cache"""
 CANDIDATES = 40
 """Candidates per block of two or three"""
 WIDER = 1.15
@@ -69,11 +71,12 @@ class Line:
 
     nodes: np.ndarray
     """(J,)"""
-    legendre: np.ndarray
-    """(3 (J - 1), J) spline at three Gauss-Legendre nodes in every interval"""
-
-    masses: np.ndarray
-    """(J - 1, 3 (J - 1)) integrals up to the ends of the intervals from these values, in units of the spacing"""
+    inner: np.ndarray
+    """(2 (J - 1), J) spline at the two inner Lobatto nodes of every interval"""
+    mass_of_nodes: np.ndarray
+    """(J - 1, J) share of the nodes in the integrals up to the ends of the intervals, in units of the spacing"""
+    mass_of_inner: np.ndarray
+    """(J - 1, 2 (J - 1)) share of the inner Lobatto nodes"""
 
     @property
     def spacing(self) -> float:
@@ -84,9 +87,11 @@ class Line:
 def line(spacing: float, low: float = -REACH, high: float = REACH) -> Line:
     """Nodes at the multiples of the spacing from low to high."""
     nodes = spacing * np.arange(round(low / spacing), round(high / spacing) + 1)
-    at = nodes[:-1, None] + spacing * LEGENDRE_NODES
-    spline = CubicSpline(nodes, np.eye(len(nodes)), axis=0)
-    return Line(nodes, spline(at.ravel()), np.kron(np.tri(len(at)), LEGENDRE_WEIGHTS))
+    at = nodes[:-1, None] + spacing * LOBATTO_NODES[1:-1]
+    identity, up_to = np.eye(len(nodes)), np.tri(len(at))
+    ends = LOBATTO_WEIGHTS[0] * identity[:-1] + LOBATTO_WEIGHTS[-1] * identity[1:]
+    inner = CubicSpline(nodes, identity, axis=0)(at.ravel())
+    return Line(nodes, inner, up_to @ ends, np.kron(up_to, LOBATTO_WEIGHTS[1:-1]))
 
 
 def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
@@ -146,36 +151,43 @@ class ConditionalDraws:
         distance = np.abs(draws - self.integral.x_S) / np.where(sd > 0, sd, 1.0)
         farthest = np.argsort(-np.max(distance, axis=1, initial=0.0), kind="stable")[:FARTHEST]
         x_S = self.integral.x_S[None]
-        fine = line(SPACINGS[-1])
+        nodes = line(NESTED[0][0]).nodes
         for _ in range(3):
-            exact, weight = self._sum(x_S, fine)
-            u = (self.mean[:, 0] + fine.nodes[:, None] * self.root[:, 0, 0])[:, None]
-            mean = (weight * u).sum(0)
-            sd = np.sqrt((weight * (u - mean) ** 2).sum(0))[0]
-            wrong = np.abs(sd - self.root[:, 0, 0]) > 0.1 * sd
-            self.mean, self.root[:, 0, 0] = mean[0][:, None], sd
-            if not wrong.any():
+            weight = self._density(x_S, nodes)[:, 0]
+            weight /= weight.sum(0)
+            z = np.einsum("jg,j->g", weight, nodes)
+            # a density between two nodes has no sd of its own
+            wider = np.maximum(np.sqrt(np.sum(weight * (nodes[:, None] - z) ** 2, axis=0)), 0.5 * NESTED[0][0])
+            self.mean[:, 0] += z * self.root[:, 0, 0]
+            self.root[:, 0, 0] *= wider
+            if np.all(np.abs(wider - 1.0) < 0.1):
                 break
         x_S = np.concatenate([x_S, draws[farthest]])
-        exact, _ = self._sum(x_S, fine)
-        for spacing in SPACINGS:
-            nodes = line(spacing)
-            found, weight = self._sum(x_S, nodes)
-            if np.max(np.sum(np.abs(found - exact), axis=1)) < ENOUGH:
-                break
-        used = nodes.nodes[np.max(weight, axis=(1, 2)) > NEGLIGIBLE]
-        self.line = line(spacing, used[0], used[-1])
+        self.line = self._widest_line(x_S)
         self.n_candidates = len(self.line.nodes)
 
-    def _sum(self, x_S, nodes: Line) -> tuple[np.ndarray, np.ndarray]:
-        """log I_g at one x_S, (1, G), and the weights of the nodes, (nodes, 1, G)."""
-        sd = self.root[:, 0, 0]
-        z = self._predictor_of_shared(x_S)
-        heights, _ = self._heights(z, self.moved_mean(x_S) + nodes.nodes[:, None, None, None] * sd[:, None])
-        top = heights.max(axis=0)
-        weight = np.exp(heights - top)
-        total = weight.sum(0)
-        return top + np.log(total * sd * nodes.spacing), weight / total
+    def _widest_line(self, x_S) -> Line:
+        """The nodes that make log I_g exact enough at all x_S (B, n_S)."""
+        for spacing, steps in NESTED:
+            nodes = line(spacing).nodes
+            density = self._density(x_S, nodes)
+            exact = np.log(spacing * density.sum(0))
+            for step in steps:
+                some = slice(len(nodes) // 2 % step, None, step)
+                mass = step * spacing * density[some]
+                with np.errstate(divide="ignore"):
+                    error = np.log(mass.sum(0)) - exact
+                if max(np.max(np.abs(error.sum(1))), np.max(np.linalg.norm(error, axis=1))) < ENOUGH:
+                    used = nodes[some][np.max(mass / mass.sum(0), axis=(1, 2)) > NEGLIGIBLE]
+                    return line(step * spacing, used[0], used[-1])
+        return line(spacing)  # without finite heights
+
+    def _density(self, x_S, nodes) -> np.ndarray:
+        """Joint density of the blocks at nodes (J,) in posterior sd, relative to the highest: (J, B, G)"""
+        at = self.moved_mean(x_S) + nodes[:, None, None, None] * self.root[:, 0]
+        heights, _ = self._heights(self._predictor_of_shared(x_S), at)
+        heights -= heights.max(axis=0)
+        return np.exp(heights, out=heights)
 
     def _of_pairs(self, values) -> list[sparse.csr_array]:
         """Values on the pairs (g, s), (n_m, b), as a matrix (G, n_S) for each component."""
@@ -252,8 +264,10 @@ class ConditionalDraws:
         top = heights.max(axis=0)
         heights -= top
         relative = np.maximum(heights, LOWEST, out=heights)
-        log_I = top + np.log(np.sum(np.exp(relative), axis=0) * sd * self.line.spacing)
-        at = _invert(self.line, relative.reshape(len(nodes), -1), rng.random(m * G)).reshape(m, G)
+        density = np.exp(relative)
+        log_I = top + np.log(np.sum(density, axis=0) * sd * self.line.spacing)
+        relative, density = (values.reshape(len(nodes), -1) for values in (relative, density))
+        at = _invert(self.line, relative, density, rng.random(m * G)).reshape(m, G)
         return (center[..., 0] + sd * at)[..., None], log_I
 
     def _by_resampling(self, rng, z, center):
@@ -285,17 +299,19 @@ def _central_moments(part: PartIntegral) -> tuple[np.ndarray, np.ndarray, np.nda
     return mean, np.einsum("kg,kgc,kgd->gcd", p, u, u), np.einsum("kg,kgc->gc", p, u * u * u)
 
 
-def _invert(of: Line, log_density, uniform) -> np.ndarray:
-    """Inverse of the distribution functions of the exponentials of splines, (G,). log_density at the nodes (J, G).
+def _invert(of: Line, log_density, density, uniform) -> np.ndarray:
+    """Inverse of the distribution functions of the exponentials of splines, (G,). log_density and density at the nodes
+    (J, G).
 
     The interval between two nodes is found first, by its mass; only in that interval is the density integrated further.
     """
-    inside = of.legendre @ log_density
+    inner = of.inner @ log_density
     columns = np.arange(len(uniform))
-    cumulative = of.masses @ np.exp(inside)
+    cumulative = of.mass_of_inner @ np.exp(inner)
+    cumulative += of.mass_of_nodes @ density
     interval, share = _find(cumulative, uniform * cumulative[-1], columns)
     first, last = log_density[interval, columns], log_density[interval + 1, columns]
-    known = np.stack([first, inside[3 * interval, columns], inside[3 * interval + 2, columns], last])
+    known = np.stack([first, inner[2 * interval, columns], inner[2 * interval + 1, columns], last])
     density = np.exp(CUBIC @ known)
     cumulative = TRAPEZOIDS @ density
     cell, share = _find(cumulative, share * cumulative[-1], columns)
@@ -305,8 +321,8 @@ def _invert(of: Line, log_density, uniform) -> np.ndarray:
 
 
 def _find(cumulative, target, columns) -> tuple[np.ndarray, np.ndarray]:
-    """The interval in which cumulative (n, G) passes target (G,), and the share of its mass up to there."""
-    interval = np.sum(cumulative[:-1] < target, axis=0)
+    """The interval in which cumulative (n, G) passes target (G,), and the share of its mass up to there. n < 128."""
+    interval = np.sum(cumulative[:-1] < target, axis=0, dtype=np.int8).astype(np.intp)
     after = cumulative[interval, columns]
     before = np.where(interval > 0, cumulative[interval - 1, columns], 0.0)
     return interval, np.clip((target - before) / (after - before), 0.0, 1.0)
