@@ -47,17 +47,17 @@ class _Expectations:
         self.log_mean, self.log_inverse = np.full(n_obs, -np.inf), np.full(n_obs, -np.inf)
         self.log_pit, self.log_rare = np.full(n_obs, -np.inf), np.full(n_obs, -np.inf)
 
-    def add(self, log_p: np.ndarray, weight: float) -> None:
-        """One value of every eta_i; log_p (n_obs,)."""
-        if self.center is None:
-            self.center = np.where(np.isfinite(log_p), log_p, 0.0)
-        deviation = log_p - self.center
+    def add(self, mean: np.ndarray, variance: np.ndarray | float, log_mean: np.ndarray, weight: float) -> None:
+        """A share of the distribution of every eta_i: means and variances of log p_i under it, and log E[p_i]."""
         if weight == 0:
             return
+        if self.center is None:
+            self.center = np.where(np.isfinite(mean), mean, 0.0)
+        deviation = mean - self.center
         self.total += weight
         self.first += weight * deviation
-        self.second += weight * deviation**2
-        np.logaddexp(self.log_mean, np.log(weight) + log_p, out=self.log_mean)
+        self.second += weight * (deviation**2 + variance)
+        np.logaddexp(self.log_mean, np.log(weight) + log_mean, out=self.log_mean)
 
     def leave_out(self, log_inverse: np.ndarray, cdf: np.ndarray | None, *, rare: bool) -> None:
         """A part of E[1/p] (n_obs,), the distribution functions under it, and whether it comes from a rare theta."""
@@ -70,7 +70,7 @@ class _Expectations:
     def result(self, deviance_at_mean: float, has_cdf: bool) -> Criteria:
         mean = self.first / self.total
         variance = np.maximum(self.second / self.total - mean**2, 0.0)
-        mean = mean + self.center
+        mean += self.center
         log_total = np.log(self.total)
         deviance_mean = float(-2 * mean.sum())
         lppd = self.log_mean - log_total
@@ -111,12 +111,11 @@ def criteria_by_quadrature(
     design = list(enumerate(integral.weights) if fine else representatives(integral, max_points))
     z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
     w = w / w.sum()
-    log_predictive, cdf = [], []
+    log_predictive, cdf, known = [], [], {}
 
-    def at(theta: np.ndarray):
+    def at(k: int, point) -> None:
         """What the predictors' distributions given theta say of every observation."""
-        point = posterior.point(theta)
-        eta, cavities = point.eta_moments(), point.cavities()
+        theta, eta, cavities = point.theta, point.eta_moments(), point.cavities()
 
         def of_range(work):
             at, some = work
@@ -124,17 +123,16 @@ def criteria_by_quadrature(
             values = own.mean + own.sd * np.array([skew_normal.moved(node, own.skewness) for node in z])
             log_p = np.maximum(some.log_likelihood_values(values, theta), LOWEST)
             left_out = tilt(Nodes.around(some, theta, own, n_nodes), outside).log_predictive
-            return log_p, left_out, predictive_cdf(some, theta, outside, n_nodes)
+            return *_moments_of_log(log_p, w), left_out, predictive_cdf(some, theta, outside, n_nodes)
 
         found = zip(*map_in_order(of_range, observation_ranges(functions, AT_ONCE)), strict=True)
-        log_p, left_out, below = (None if parts[0] is None else np.concatenate(parts, axis=-1) for parts in found)
-        return eta.mean, log_p, left_out, below
+        known[k] = eta.mean, *(None if parts[0] is None else np.concatenate(parts) for parts in found)
 
-    evaluated = map_in_order(at, [integral.nodes[k].theta for k, _ in design])
-    for (_, weight), (mean, log_p, left_out, below) in zip(design, evaluated, strict=True):
+    posterior.each(at, [integral.nodes[k].theta for k, _ in design])
+    for k, (_, weight) in enumerate(design):
+        mean, *log_moments, left_out, below = known.pop(k)
         eta_mean += weight * mean
-        for at_node, share in zip(log_p, w, strict=True):
-            found.add(at_node, weight * share)
+        found.add(*log_moments, weight)
         log_predictive.append(left_out)
         cdf.append(below)
     weights = np.array([weight for _, weight in design])
@@ -150,6 +148,14 @@ def criteria_by_quadrature(
         found.leave_out(np.log(weights[k]) - log_predictive[k], cdf[k], rare=bool(rare[k]))
     at_mean = functions.log_likelihood(eta_mean, integral.highest).value
     return found.result(float(-2 * at_mean.sum()), has_cdf)
+
+
+def _moments_of_log(log_p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and variance of log p and log of the mean of p, (n,), over nodes with weights w (K,); log_p (K, n)."""
+    top = log_p.max(axis=0)
+    log_mean = top + np.log(w @ np.exp(log_p - top))
+    mean = w @ log_p
+    return mean, w @ (log_p - mean) ** 2, log_mean
 
 
 def interpolate(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -190,7 +196,7 @@ def criteria_by_draws(
         eta_mean += eta / n
         cdf = functions.cdf(eta, theta[s]) if functions.cdf is not None else None
         log_p = np.maximum(functions.log_likelihood(eta, theta[s]).value, LOWEST)
-        found.add(log_p, 1.0 / n)
+        found.add(log_p, 0.0, log_p, 1.0 / n)
         found.leave_out(-np.log(n) - log_p, cdf, rare=False)
         # the largest single contribution takes the role of rare values of theta
         found.log_rare = np.maximum(found.log_rare, -np.log(n) - log_p)

@@ -228,7 +228,7 @@ def find_other_modes(
     list of ThetaMode
         The highest first.
     """
-    if posterior.near is not posterior:
+    if posterior.near is not None:
         start = replace(mode, log_posterior=posterior.near(mode.theta_star).log_posterior)
         modes = find_other_modes(posterior.near, start, lower, upper, trough)
         modes = [replace(m, log_posterior=posterior(m.theta_star).log_posterior) for m in modes]

@@ -266,6 +266,8 @@ def integrate_part(c: ConditionalPart, x_S: np.ndarray, u_start: np.ndarray, rul
     total = weights.sum(0)
     p = weights / total
     gradient, W = gradient / total[part.row_block], W / total[part.W_block]
+    if not (all_finite(gradient) and all_finite(W)):
+        return None
     value = c.outside(mode.likelihood.value) + float(np.sum(mode.h + mode.log_det_root + np.log(total[:-1])))
     H, slope = c.information(W, p, slopes), multiply_transposed(c.A_S, gradient)
     passes = mode.n_passes + K - 1

@@ -127,7 +127,7 @@ def run_inference(
         upper,
         method=integration,
         max_points=budget,
-        lines=size <= SIZE_OF_LINES and posterior.near is posterior,
+        lines=size <= SIZE_OF_LINES and posterior.near is None,
         trough=TROUGH_LARGE if large else TROUGH,
         names=names,
     )
@@ -137,6 +137,7 @@ def run_inference(
     theta_summary = theta_marginals(integral.density) if integral.method != "eb" else _gaussian_marginals(integral.mode)
     latent_summary = latent_marginals(posterior, integral)
     predictor_summary = arranged.marginals_of_data(predictor_marginals(posterior, integral)) if predictors else None
+    cancellation = posterior.point(integral.highest).cancellation
 
     clock.stage("draws", 0.7)
     if large:
@@ -168,7 +169,7 @@ def run_inference(
         resampled=draws.resampled,
         n_undefined=undefined(latent_summary, theta_summary, predictor_summary),
         theta_k_hat=integral.k_hat,
-        cancellation=posterior.point(integral.highest).cancellation,
+        cancellation=cancellation,
     )
     counts |= {
         "n_theta_evaluations": posterior.n_evaluations,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pymc_inla.inference.parallel import map_in_order
+from pymc_inla.linalg.heap import release_temporaries
 from pymc_inla.status import Status
 
 KEEP_BYTES = 1.5e8
@@ -108,7 +109,7 @@ class ThetaPosterior:
         self.collect_moments = False
         """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
         self.rough: Callable[[np.ndarray], np.ndarray] | None = None
-        self.near: ThetaPosterior = self
+        self.near: ThetaPosterior | None = None
         """A density that is nearly the same, whose evaluations cost less: for searches"""
 
     @classmethod
@@ -211,7 +212,7 @@ class ThetaPosterior:
         If the inner optimization converged at theta*, values where it did not are no longer taken: they may be lost to
         rounding (precisions of 1e18) and be anything.
         """
-        if self.near is not self:
+        if self.near is not None:
             self.near.prepare_design(theta_star, root)
         self.root = root if len(root) else None
         self.strict = self(theta_star).status is Status.CONVERGED
@@ -221,6 +222,8 @@ class ThetaPosterior:
         evaluation uses all cores; the points are not kept."""
         thetas = [np.ascontiguousarray(theta, dtype=float) for theta in thetas]
         starts = [self._warm_start(theta, self._memory.get(theta.tobytes())) for theta in thetas]
+        if crowded := 2 * self.bytes_per_point > KEEP_BYTES:
+            self._points.clear()  # there is no room for them beside those that come now
 
         def at(k: int):
             point, tried = self._points.get(thetas[k].tobytes()), []
@@ -238,6 +241,9 @@ class ThetaPosterior:
                 self._remember(key, evaluation)
             self._count(tried)
             found.append(evaluation)
+            if crowded:
+                del tried
+                release_temporaries()
         return found
 
     def _warm_start(self, theta: np.ndarray, near: Evaluation | None = None):

@@ -11,6 +11,7 @@ from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.quadrature import QuadratureInner
+from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.linalg import build_system, choose_local
 
 
@@ -47,6 +48,20 @@ def test_freed_without_the_collector(functions, name):
         point.sample(np.random.default_rng(1), 3, densities=False)
         gone = weakref.ref(point)
         del point
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", ["laplace", "quadrature, copula"])
+def test_what_is_known_of_theta_goes_with_its_points(functions, name):
+    gc.collect()
+    gc.disable()
+    try:
+        posterior = ThetaPosterior.of(inners(functions)[name])
+        gone = weakref.ref(posterior.point(np.zeros(1)))
+        assert gone() is not None
+        del posterior
         assert gone() is None
     finally:
         gc.enable()
