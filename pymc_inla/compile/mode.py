@@ -95,11 +95,15 @@ _BLAS = ("BlasOpt", "use_c_blas", "blas")
 _IMPOSSIBLE = "local_check_parameter_to_ninf_switch"
 """The rewrite of PyMC that gives impossible parameters a log density of -inf; without it they raise an error"""
 
+_SQUARES = "local_pow_specialize"
+"""The rewrite that makes x * x of x**2, whose third derivative is 0 / x to PyTensor"""
+
 
 def stabilize(log_density: Variable) -> Variable:
     """The same log density, float64, without the overflows and cancellations of how it was written."""
     log_density = exact_logarithms(finite_normal_tails(check_each(log_density.astype("float64"))))
-    stable = rewrite_graph(log_density, include=("fast_compile", "stabilize", _IMPOSSIBLE), exclude=_BLAS, clone=True)
+    rewrites = "fast_compile", "stabilize", _IMPOSSIBLE, _SQUARES
+    stable = rewrite_graph(log_density, include=rewrites, exclude=_BLAS, clone=True)
     return finite_complements(write_out(stable))
 
 

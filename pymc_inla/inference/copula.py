@@ -60,6 +60,11 @@ def _with_defense(
     return deviation * spread[:, None], base.log_scale + np.logaddexp(np.log1p(-DEFENSIVE) - 0.5 * form, wider)
 
 
+def fall_of_sides(sides) -> np.ndarray:
+    """The fall to a single point on each side, (2, m); NaN where there is none."""
+    return np.array([[points[0][1] if points else np.nan for points in side] for side in sides])
+
+
 class LaplaceMarginal:
     """A density of t from values of its logarithm; linear between the points of a fine table.
 

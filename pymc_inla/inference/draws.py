@@ -129,6 +129,8 @@ class _Proposal:
 
 def _weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Smoothed log weights that sum to one, the shape k, and the effective sample size over the number of draws."""
+    if not np.any(np.isfinite(log_ratio)):
+        return np.full(len(log_ratio), -np.log(len(log_ratio))), np.inf, 1.0 / len(log_ratio)
     smooth, k_hat = smooth_log_weights(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
     return smooth, k_hat, float(1.0 / (len(smooth) * np.sum(np.exp(2 * smooth))))
 

@@ -17,7 +17,7 @@ from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import remove_own, widening
 from pymc_inla.inference.conditional import ConditionalLaplace, is_affordable, work
 from pymc_inla.inference.conditional_distribution import Cumulants
-from pymc_inla.inference.copula import Copula
+from pymc_inla.inference.copula import Copula, fall_of_sides
 from pymc_inla.inference.inner import Cavities, LatentMoments, Moments, Sample, changed, spacing
 from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.inference.variational import check_indices, variational_mean_shift
@@ -114,6 +114,11 @@ class LaplacePoint:
         if a.strategy == "laplace" and a.vb_correct is None and not f.gaussian and is_affordable(f):
             return ConditionalLaplace(self, np.arange(f.n_x)).copula()
         return None
+
+    def falls(self, elements: np.ndarray, distance: float) -> np.ndarray:
+        """Of the Laplace marginals of some elements of x from their mode to -distance and distance sd, (2, m)"""
+        conditional = ConditionalLaplace(self, elements)
+        return fall_of_sides([conditional.side(sign, (distance,)) for sign in (-1.0, 1.0)])
 
     def skewness(self, sd) -> np.ndarray:
         """Third cumulant to first order over sd^3: sum_i l_i^(3) cov(x_j, eta_i)^3 / sd_j^3 (Rue et al. 2009, eq. 23).

@@ -20,7 +20,7 @@ from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
 from pymc_inla.inference.node_rules import node_rule
-from pymc_inla.inference.shared_marginals import SharedFirstOrder, shared_copula
+from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, shared_copula
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
@@ -70,6 +70,10 @@ class QuadraturePoint:
     def shared(self) -> FirstOrder | Copula:
         """p~(x_S | theta, y)"""
         return shared_copula(self) if self.approximation.copula else self.first_order
+
+    def falls(self, elements: np.ndarray, distance: float) -> np.ndarray:
+        """Of the Laplace marginals of some elements of x_S from their mode to -distance and distance sd, (2, m)"""
+        return falls(self, elements, distance)
 
     @cached_property
     def conditional_draws(self):

@@ -13,7 +13,7 @@ from scipy import linalg
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
-from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula
+from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula, fall_of_sides
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
 from pymc_inla.inference.node_rules import node_rule
@@ -78,6 +78,17 @@ def shared_copula(point) -> Copula:
     return Copula(normal, sides, profiles.n_passes)
 
 
+def falls(point, elements: np.ndarray, distance: float) -> np.ndarray:
+    """log p~_j(t) - log p~_j(0) of some elements at t = -distance and t = distance, (2, m); NaN where it has no value.
+
+    Parameters
+    ----------
+    point : QuadraturePoint
+    """
+    profiles = _Profiles(point, point.first_order.sd)
+    return fall_of_sides([[profiles.side(j, sign, (distance,)) for j in elements] for sign in (-1.0, 1.0)])
+
+
 class _Profiles:
     """Marginals from one mode."""
 
@@ -86,11 +97,11 @@ class _Profiles:
         self.rule = node_rule(point.approximation.k, self.blocks.b)
         self.n_passes = 0
 
-    def side(self, j: int, sign: float) -> list[tuple[float, float]]:
+    def side(self, j: int, sign: float, distances=DISTANCES) -> list[tuple[float, float]]:
         """Points (t, log p~_j(t) - log p~_j(0)) on one side of the mode."""
         at, points, last = self.integral, [], 0.0
         zero, _, _, tangent = self._newton(at, j)
-        for distance in DISTANCES:
+        for distance in distances:
             move = (sign * distance - last) * tangent
             last = sign * distance
             for _ in range(MAX_STEPS):

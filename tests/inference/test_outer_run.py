@@ -8,7 +8,7 @@ from scipy import stats
 
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference import run_inference, skew_normal
-from pymc_inla.inference.draws import draw_joint
+from pymc_inla.inference.draws import _weights, draw_joint
 from pymc_inla.inference.hyper_mode import find_theta_mode
 from pymc_inla.inference.integration import integrate_theta
 from pymc_inla.inference.latent_marginals import Mixture, mixture_marginals
@@ -30,6 +30,12 @@ def test_pareto_smoothing_equals_arviz():
 def test_equal_ratios_need_no_smoothing():
     weights, k = smooth_log_weights(np.full(50, 3.0))
     assert k == -np.inf and np.allclose(weights, -np.log(50))
+
+
+def test_draws_without_a_value_have_equal_weights_and_no_shape():
+    weights, k, efficiency = _weights(np.full(4, np.nan))
+    np.testing.assert_allclose(np.exp(weights), 0.25)
+    assert k == np.inf and efficiency == 0.25
 
 
 @pytest.mark.parametrize("skewness", [-0.9, -0.2, 0.0, 0.5])
