@@ -218,7 +218,10 @@ def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) ->
 
 
 def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> tuple[np.ndarray, np.ndarray]:
-    """Centers that are the means of the values nearest to them (Lloyd 1982), and the nearest of every value."""
+    """Centers near the means of the values nearest to them (Lloyd 1982), and the nearest of every value.
+
+    The means themselves need not have any density: between the arms of a ridge, for example.
+    """
     owner = _nearest(theta, centers, integral)
     for _ in range(LLOYD_STEPS):
         count = np.bincount(owner, minlength=len(centers))
@@ -227,7 +230,7 @@ def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) ->
         owner = _nearest(theta, centers, integral)
         if np.array_equal(owner, before):
             break
-    return centers, owner
+    return theta[_nearest(centers, theta, integral)], owner
 
 
 def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:

@@ -44,6 +44,8 @@ FARTHEST = 4
 ENOUGH = 0.01
 """Relative error of an importance weight by the errors of log I_g: their sum over all blocks, and the root of the sum
 of their squares, which their sum has where their signs are random"""
+DISTANCE = 0.003
+"""Error of the distribution function of a block: a cubic spline rings where a log density falls off a wall"""
 LOBATTO_NODES = 0.5 + np.array([-0.5, -0.5 / np.sqrt(5.0), 0.5 / np.sqrt(5.0), 0.5])
 LOBATTO_WEIGHTS = np.array([1.0, 5.0, 5.0, 1.0]) / 12.0
 """Gauss-Lobatto on (0, 1): the mass between two nodes of a Gaussian one sd apart to 1e-5"""
@@ -81,6 +83,14 @@ class Line:
     @property
     def spacing(self) -> float:
         return float(self.nodes[1] - self.nodes[0])
+
+    def distribution(self, log_density, density) -> np.ndarray:
+        """Distribution functions at all nodes but the first, (J - 1, ...), from what densities are at the nodes."""
+        log_density, flat = (values.reshape(len(self.nodes), -1) for values in (log_density, density))
+        cumulative = self.mass_of_inner @ np.exp(self.inner @ log_density)
+        cumulative += self.mass_of_nodes @ flat
+        cumulative /= cumulative[-1]
+        return cumulative.reshape(-1, *density.shape[1:])
 
 
 @cache
@@ -153,7 +163,7 @@ class ConditionalDraws:
         x_S = self.integral.x_S[None]
         nodes = line(NESTED[0][0]).nodes
         for _ in range(3):
-            weight = self._density(x_S, nodes)[:, 0]
+            weight = np.exp(self._relative(x_S, nodes)[:, 0])
             weight /= weight.sum(0)
             z = np.einsum("jg,j->g", weight, nodes)
             # a density between two nodes has no sd of its own
@@ -167,27 +177,35 @@ class ConditionalDraws:
         self.n_candidates = len(self.line.nodes)
 
     def _widest_line(self, x_S) -> Line:
-        """The nodes that make log I_g exact enough at all x_S (B, n_S)."""
+        """The nodes that make log I_g and the distribution functions exact enough at all x_S (B, n_S)."""
         for spacing, steps in NESTED:
-            nodes = line(spacing).nodes
-            density = self._density(x_S, nodes)
-            exact = np.log(spacing * density.sum(0))
+            fine = line(spacing)
+            heights = self._relative(x_S, fine.nodes)
+            density = np.exp(heights)
+            exact = np.log(spacing * density.sum(0)), fine.distribution(heights, density)
             for step in steps:
-                some = slice(len(nodes) // 2 % step, None, step)
+                first = len(fine.nodes) // 2 % step
+                some = slice(first, None, step)
+                used = fine.nodes[some]
+                wide = line(step * spacing, used[0], used[-1])
                 mass = step * spacing * density[some]
                 with np.errstate(divide="ignore"):
-                    error = np.log(mass.sum(0)) - exact
-                if max(np.max(np.abs(error.sum(1))), np.max(np.linalg.norm(error, axis=1))) < ENOUGH:
-                    used = nodes[some][np.max(mass / mass.sum(0), axis=(1, 2)) > NEGLIGIBLE]
+                    error = np.log(mass.sum(0)) - exact[0]
+                distance = wide.distribution(heights[some], density[some]) - exact[1][first + step - 1 :: step]
+                if (
+                    max(np.max(np.abs(error.sum(1))), np.max(np.linalg.norm(error, axis=1))) < ENOUGH
+                    and np.max(np.abs(distance)) < DISTANCE
+                ):
+                    used = used[np.max(mass / mass.sum(0), axis=(1, 2)) > NEGLIGIBLE]
                     return line(step * spacing, used[0], used[-1])
         return line(spacing)  # without finite heights
 
-    def _density(self, x_S, nodes) -> np.ndarray:
-        """Joint density of the blocks at nodes (J,) in posterior sd, relative to the highest: (J, B, G)"""
+    def _relative(self, x_S, nodes) -> np.ndarray:
+        """Log joint density of the blocks at nodes (J,) in posterior sd, relative to the highest: (J, B, G)"""
         at = self.moved_mean(x_S) + nodes[:, None, None, None] * self.root[:, 0]
         heights, _ = self._heights(self._predictor_of_shared(x_S), at)
         heights -= heights.max(axis=0)
-        return np.exp(heights, out=heights)
+        return np.maximum(heights, LOWEST, out=heights)
 
     def _of_pairs(self, values) -> list[sparse.csr_array]:
         """Values on the pairs (g, s), (n_m, b), as a matrix (G, n_S) for each component."""

@@ -1,9 +1,13 @@
 """Draws from one-dimensional densities that are known at a few nodes."""
 
+import exact_models
 import numpy as np
+import pymc as pm
 import pytest
 from scipy import integrate, stats
 
+import pymc_inla as pmi
+from pymc_inla.inference.draws import _k_means
 from pymc_inla.inference.quadrature_draws import _invert, line
 
 
@@ -34,3 +38,49 @@ def test_every_density_has_its_own_probability():
     found = _invert(nodes, log_density, np.exp(log_density), probabilities)
     # linear pieces an eighth of an sd long
     np.testing.assert_allclose(found, stats.norm.ppf(probabilities, centers, scales), atol=3e-3)
+
+
+def test_draws_next_to_a_wall():
+    """Counts of zero say that a log rate is low, and no more: its density is the prior's below a wall."""
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 10, shape=3)
+        pm.Poisson("y", pm.math.exp(b[0] + np.array([[0, 1], [1, 0], [0, 0], [0, 0]]) @ b[1:]), observed=[0, 0, 0, 0])
+    idata = pmi.fit(model, random_seed=1, progressbar=False, draws=4000)
+    assert pmi.reliability(idata).verdict == "good"
+    axis = np.linspace(-50, 50, 201)
+    b0, b1, b2 = np.meshgrid(axis, axis, axis, indexing="ij", sparse=True)
+    rates = np.exp(b0 + b2) + np.exp(b0 + b1) + 2 * np.exp(b0)
+    p = np.exp(-0.5 * (b0**2 + b1**2 + b2**2) / 100 - rates)
+    p /= p.sum()
+    for k, values in enumerate((b0, b1, b2)):
+        mean = np.sum(p * values)
+        sd = np.sqrt(np.sum(p * (values - mean) ** 2))
+        draws = idata.posterior["b"].values[..., k]
+        # four Monte Carlo errors of 8000 draws
+        assert abs(draws.mean() - mean) < 0.045 * sd
+        assert abs(draws.std() / sd - 1) < 0.035
+
+
+class Unscaled:
+    class mode:
+        @staticmethod
+        def to_z(theta):
+            return theta
+
+
+def test_centers_of_draws_are_draws():
+    """The mean of the farthest values on the two arms of a ridge is on neither."""
+    arm = -(np.linspace(0, 8, 50) ** 2)
+    theta = np.concatenate([np.column_stack([arm, 0 * arm]), np.column_stack([0 * arm, arm])])
+    centers, owner = _k_means(theta, theta[[0, 45, 49, 60, 70]], Unscaled)
+    assert all(np.any(np.all(theta == center, axis=1)) for center in centers)
+    assert owner.shape == (100,)
+
+
+def test_a_ridge_of_two_variances_is_no_cause_for_concern():
+    problem = exact_models.simulate("normal", 100, 1, 0.1, seed=165, b=(0.3, 0.5), scale_sigma=3.0)
+    idata = pmi.fit(exact_models.build(problem), random_seed=1, progressbar=False, draws=20_000, chains=1)
+    verdict = pmi.reliability(idata)
+    assert verdict.verdict == "good"
+    # every draw of x given theta is exact
+    assert verdict.numbers["importance_efficiency"] > 0.99
