@@ -164,7 +164,7 @@ def test_matrix_hyperparameters_are_summarized_from_draws():
     packed = idata["inla/hyperparameter_marginals"]["chol"]
     assert packed.sizes["statistic"] == 8
     np.testing.assert_allclose(packed.sel(statistic="mean"), idata.posterior["chol"].mean(("chain", "draw")))
-    assert idata["inla/unconstrained_marginals"]["chol_cholesky-cov-packed__"].shape == (3, 8)
+    assert idata["inla/unconstrained_marginals"]["chol_scales-correlations__"].shape == (3, 8)
 
 
 def test_versions_and_caches_are_printed(capsys):

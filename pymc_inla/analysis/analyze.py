@@ -19,6 +19,7 @@ from scipy import sparse
 
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import classify, distribution_name
+from pymc_inla.analysis.covariance_coordinates import use_scales_and_correlations
 from pymc_inla.analysis.data_checks import (
     check_constant_parameters,
     check_covariates,
@@ -54,6 +55,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
         # meant for who goes on with a copy of the model and the old process; this copy is only read
         warnings.filterwarnings("ignore", "Detected variables likely created by GP objects")
         frozen = write_out_composites(freeze_dims_and_data(model))
+    use_scales_and_correlations(frozen)
     # without a C compiler, whose modules would take seconds to build for functions that run once
     with pytensor.config.change_flags(cxx=""):
         point = frozen.initial_point()
