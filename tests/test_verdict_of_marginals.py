@@ -11,8 +11,9 @@ import pytest
 import pymc_inla as pmi
 from pymc_inla.errors import ReliabilityWarning
 from pymc_inla.inference.draws import Draws
-from pymc_inla.inference.reliability import GAP_CHECK, draws_gap
+from pymc_inla.inference.reliability import GAP_CHECK, InnerChange, draws_gap, judge
 from pymc_inla.lgm import Marginals
+from pymc_inla.status import Status
 
 PROBLEM = exact_models.simulate("poisson", 5, 10, 5.0, seed=156, b=(0.3, 0.5), scale_sigma=3.0)
 
@@ -86,3 +87,21 @@ def test_one_draw_says_nothing(right):
     assert draws_gap(one, x, theta) == 0.0
     constant = dataclasses.replace(draws, x=np.zeros_like(draws.x))
     assert draws_gap(constant, x, theta) > 0.9
+
+
+def test_a_few_draws_that_count_are_a_cause_for_concern():
+    change = InnerChange(0.05, 0.01, 0.0, "quadrature with 5 nodes")
+    known = {
+        "change": change,
+        "outer_change": 0.0,
+        "mode_status": Status.CONVERGED,
+        "integral_messages": (),
+        "failed_nodes": 0,
+        "method": "grid",
+        "quadrature_fits": True,
+    }
+    assert judge(k_hat=0.75, efficiency=0.5, **known).verdict == "good"
+    assert judge(k_hat=0.5, efficiency=0.04, **known).verdict == "good"
+    concern = judge(k_hat=0.75, efficiency=0.04, **known)
+    assert concern.verdict == "check"
+    assert "leave few draws" in concern.messages[0]

@@ -4,11 +4,16 @@ Some operations (`einsum`, a user's `OpFromGraph`) hide a graph of their own, wh
 see. Written out, every product and sum in it has a rule.
 """
 
+from collections.abc import Callable
+
 import pymc as pm
 from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
 from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.rewriting import inline_ofg_node
+from pytensor.graph.basic import Variable
+from pytensor.graph.op import Op
+from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import applys_between
 from pytensor.tensor.special import LogSoftmax, LogSumExp, Softmax
 
@@ -19,6 +24,17 @@ _KEPT = SymbolicRandomVariable, Softmax, LogSoftmax, LogSumExp
 def is_composite(op) -> bool:
     """Whether an operation hides a graph that the analysis has to see."""
     return isinstance(op, OpFromGraph) and not isinstance(op, _KEPT)
+
+
+def write_out(expression: Variable, hides: Callable[[Op], bool] = is_composite) -> Variable:
+    """The same expression without the operations that hide a graph."""
+    while nodes := [node for node in applys_between([], [expression]) if hides(node.op)]:
+        written = {}
+        for node in nodes:
+            for old, new in zip(node.outputs, inline_ofg_node(node), strict=True):
+                written[old] = old.type.filter_variable(new)
+        (expression,) = clone_replace([expression], written, rebuild_strict=False)
+    return expression
 
 
 def write_out_composites(model: pm.Model) -> pm.Model:

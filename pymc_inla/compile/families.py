@@ -49,7 +49,7 @@ class Poisson(ClosedForm):
     def __init__(self, y, exposure):
         self.y, self.n = y, len(y)
         self.exposure = None if np.all(exposure == 1) else exposure
-        self.constant = y * np.log(exposure) - special.gammaln(y + 1)
+        self.constant = special.xlogy(y, exposure) - special.gammaln(y + 1)
 
     def values(self, eta, theta):
         return self._value(eta, self._mean(eta))

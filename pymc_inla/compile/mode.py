@@ -9,14 +9,14 @@ import numpy as np
 import pytensor
 from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.mode import Mode
-from pytensor.compile.rewriting import inline_ofg_node
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import MergeOptimizer, SequentialGraphRewriter, walking_rewriter
 from pytensor.graph.rewriting.utils import rewrite_graph
-from pytensor.graph.traversal import ancestors, applys_between
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorConstant
 
+from pymc_inla.analysis.inline import write_out
 from pymc_inla.compile import complement, normal_tail
 from pymc_inla.compile.graph import replace_nodes
 from pymc_inla.compile.normal_tail import finite_normal_tails
@@ -104,21 +104,9 @@ def stabilize(log_density: Variable) -> Variable:
     log_density = exact_logarithms(finite_normal_tails(check_each(log_density.astype("float64"))))
     rewrites = "fast_compile", "stabilize", _IMPOSSIBLE, _SQUARES
     stable = rewrite_graph(log_density, include=rewrites, exclude=_BLAS, clone=True)
-    return finite_complements(write_out(stable))
-
-
-def write_out(expression: Variable) -> Variable:
-    """The same expression without composite operations (`LogAddExp`, `XLogY`), so that derivatives have none.
-
-    PyTensor runs each as a function of its own, and for many linear predictors at once row by row.
-    """
-    while nodes := [node for node in applys_between([], [expression]) if isinstance(node.op, OpFromGraph)]:
-        written = {}
-        for node in nodes:
-            for old, new in zip(node.outputs, inline_ofg_node(node), strict=True):
-                written[old] = old.type.filter_variable(new)
-        (expression,) = clone_replace([expression], written, rebuild_strict=False)
-    return expression
+    # composite operations (`LogAddExp`, `XLogY`) run as functions of their own, and for many linear predictors at once
+    # row by row
+    return finite_complements(write_out(stable, lambda op: isinstance(op, OpFromGraph)))
 
 
 def split_theta(theta: np.ndarray, hyperparameters) -> list[np.ndarray]:

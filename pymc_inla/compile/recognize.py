@@ -47,7 +47,7 @@ def recognize_family(term, hyperparameters, compile_kwargs):
 
     if name == "PoissonRV" and _counts(y):
         exposure = _constant_factor(parameters[0], eta)
-        if exposure is not None and np.all(exposure > 0):
+        if exposure is not None and np.all((exposure > 0) | ((exposure == 0) & (y == 0))):
             return Poisson(y, np.broadcast_to(exposure, y.shape).astype(float))
     if name == "BinomialRV" and _constant(parameters[0]) is not None and _is_unary(parameters[1], "Sigmoid", eta):
         trials = np.broadcast_to(_constant(parameters[0]), y.shape)

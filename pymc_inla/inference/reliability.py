@@ -27,6 +27,8 @@ SD_CHECK, SD_BAD = 0.1, 0.4
 OUTER_CHECK, OUTER_BAD = 0.03, 0.2
 NONE_LEFT = 0.002
 """Efficiency of importance ratios without a finite Pareto shape below which the draws miss the posterior"""
+FEW_LEFT = 0.1
+"""Efficiency below which a large Pareto shape is a cause for concern even where finer rules move no hyperparameter"""
 K_CHECK, EVEN = 0.7, 0.95
 """Pareto shape of the importance ratios, and their efficiency above which it says nothing: they hardly differ"""
 CANCELLATION_CHECK, CANCELLATION_BAD = 0.003, 0.01
@@ -245,11 +247,11 @@ def judge(
     if np.isposinf(k_hat) and efficiency < NONE_LEFT:
         say(2, "draws: nearly all of them have no importance weight: the approximation misses the posterior")
     unchecked = np.isnan(change.shift) or (method == "none" and efficiency < EVEN)
-    if np.isfinite(k_hat) and k_hat > K_CHECK and unchecked:
+    if np.isfinite(k_hat) and k_hat > K_CHECK and (unchecked or efficiency < FEW_LEFT):
+        why = "the inner approximation could not be checked otherwise" if unchecked else "leave few draws"
         say(
             1,
-            f"draws: the importance ratios have Pareto shape k = {k_hat:.2f} > {K_CHECK}, and the inner approximation "
-            "could not be checked otherwise; compare with NUTS",
+            f"draws: the importance ratios have Pareto shape k = {k_hat:.2f} > {K_CHECK}, and {why}; compare with NUTS",
         )
     numbers = {
         "inner_mean_shift": change.shift,

@@ -52,6 +52,8 @@ def bounded_shift(shift, sd) -> np.ndarray:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.max(np.where(sd > 0, np.abs(shift) / sd, 0.0), initial=0.0)
+    if np.isposinf(excess):
+        return np.zeros_like(shift)
     return shift if excess <= MOST_SHIFT else shift * (MOST_SHIFT / excess)
 
 

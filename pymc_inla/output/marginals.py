@@ -66,7 +66,8 @@ def predictor_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> Named
 
 
 def unconstrained_marginals(lgm: LatentGaussianModel, marginals: Marginals) -> NamedMarginals:
-    """Marginals of theta, named as PyMC names the unconstrained values (`sigma_log__`)."""
+    """Marginals of theta, named as PyMC names the unconstrained values (`sigma_log__`), except those of
+    covariances, which have coordinates of their own."""
     return split_marginals(marginals, [(unconstrained_name(h), h.shape, h.start) for h in lgm.hyperparameters])
 
 

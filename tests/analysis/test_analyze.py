@@ -267,3 +267,18 @@ def test_initial_values_survive_writing_out_composites():
 def test_explanations_name_every_variable():
     rows = {r.variable: r.role for r in analyze_model(zoo.seeds()).explanations}
     assert rows["u"] == "latent" and rows["sigma"] == "hyperparameter" and rows["r"] == "likelihood"
+
+
+def test_a_mixture_in_a_log_density_of_ones_own():
+    """`logaddexp` is a graph of its own to PyTensor."""
+    y = np.array([0.0, 1.0, 2.0, 9.0])
+
+    def build(add):
+        with pm.Model() as model:
+            eta = pm.Normal("a", 0, 1) + pm.Normal("u", 0, 1, shape=4)
+            pm.CustomDist("y", eta, logp=lambda v, e: add(v * e - pt.exp(e), 2.0 * v - 10.0), observed=y)
+        return analyze_model(model)
+
+    hidden, written = build(pt.logaddexp), build(lambda a, b: pt.log(pt.exp(a) + pt.exp(b)))
+    point = [np.array(0.3), np.array([0.1, -0.5, 0.2, 1.0])]
+    assert log_density(hidden)(*point) == pytest.approx(float(log_density(written)(*point)), rel=1e-12)

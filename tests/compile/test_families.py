@@ -149,3 +149,16 @@ def test_negative_binomial_approaches_poisson():
         theta[h.start] = np.log(1e10) if h.name.startswith("alpha") else theta[h.start]
     value = functions.log_likelihood(0.3 * X, theta).value
     np.testing.assert_allclose(value, stats.poisson(np.exp(0.3 * X)).logpmf(COUNTS), atol=1e-7)
+
+
+def test_nothing_is_expected_where_nothing_is_exposed():
+    exposure = np.where(np.arange(N) % 5 == 0, 0.0, EXPOSURE)
+    y = np.where(exposure > 0, COUNTS, 0.0)
+    built = model(lambda e, a: pm.Poisson("y", exposure * pm.math.exp(e), observed=y))
+    f = compile_model(analyze_model(built))
+    eta = np.random.default_rng(1).normal(size=N)
+    value, gradient, W = (getattr(f.log_likelihood(eta, f.theta_initial), k) for k in ("value", "gradient", "W"))
+    expected = stats.poisson.logpmf(y, exposure * np.exp(eta))
+    np.testing.assert_allclose(value, np.where(exposure > 0, expected, 0.0), rtol=1e-12)
+    np.testing.assert_allclose(gradient, y - exposure * np.exp(eta), rtol=1e-12)
+    np.testing.assert_allclose(W, exposure * np.exp(eta), rtol=1e-12)

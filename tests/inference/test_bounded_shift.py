@@ -14,6 +14,8 @@ def test_bounded_shift():
     shift = bounded_shift(np.array([100.0, -3.0, 0.0]), sd)
     # shortened together
     np.testing.assert_allclose(shift, np.sqrt(3) * np.array([1.0, -0.03, 0.0]))
+    # an expansion without a value says nothing, and no 0 * inf either
+    np.testing.assert_array_equal(bounded_shift(np.array([np.inf, 1.0, 0.0]), sd), 0.0)
 
 
 @pytest.fixture(scope="module")

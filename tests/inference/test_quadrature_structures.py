@@ -4,10 +4,12 @@ predictors), on models written by hand, against dense grids that share no code w
 from dataclasses import replace
 
 import numpy as np
+import pymc as pm
 import pytest
 from grouped_models import Binomial, Normal, Poisson, TwoPredictors, grouped
 from scipy import sparse, special, stats
 
+import pymc_inla as pmi
 from pymc_inla.inference import local_part
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.local_conditional import Conditional
@@ -313,3 +315,31 @@ def test_hierarchical_mean_keeps_its_digits(log_sigma):
     assert found.log_posterior == pytest.approx(expected.log_posterior, abs=1e-5)
     np.testing.assert_allclose(found.gradient, expected.gradient, atol=1e-4)
     np.testing.assert_allclose(found.moments().sd[-1], expected.moments().sd[-1], rtol=1e-5)
+
+
+def test_binary_data_with_correlated_slopes_that_hardly_vary():
+    """In the elements of the Cholesky factor their posterior is a funnel, with its mode at a slope without variance."""
+    rng = np.random.default_rng(9)
+    group, x = np.repeat(np.arange(10), 6), rng.normal(size=60)
+    eta = 0.3 + rng.normal(0, 1, 10)[group] + x * (0.5 + rng.normal(0, 0.7, 10)[group])
+    y = rng.binomial(1, 1 / (1 + np.exp(-eta)))
+    with pm.Model() as model:
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2, sd_dist=pm.HalfNormal.dist(1.5))
+        b = pm.Normal("b", 0, 2, shape=2)
+        u = pm.MvNormal("u", np.zeros(2), chol=chol, shape=(10, 2))
+        pm.Bernoulli("y", logit_p=b[0] + u[group, 0] + (b[1] + u[group, 1]) * x, observed=y)
+    idata = pmi.fit(model, random_seed=1, progressbar=False, criteria=False)
+    assert pmi.reliability(idata).verdict == "good"
+    assert idata["inla"].attrs["count_theta_evaluations"] < 1500
+    table = pmi.summary(idata, ["b", "chol_stds", "chol_corr"])
+    # NUTS, 2 chains of 2000 draws, target_accept=0.95: (mean, sd, Monte Carlo error of the mean)
+    reference = {
+        "b[0]": (1.211, 0.685, 0.021),
+        "b[1]": (-0.078, 0.472, 0.009),
+        "chol_stds[0]": (1.652, 0.658, 0.030),
+        "chol_stds[1]": (0.666, 0.501, 0.030),
+        "chol_corr[0, 1]": (0.197, 0.421, 0.011),
+    }
+    for name, (mean, sd, error) in reference.items():
+        assert abs(table.loc[name, "mean"] - mean) < 4 * error
+        assert abs(table.loc[name, "sd"] / sd - 1) < 0.1
