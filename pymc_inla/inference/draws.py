@@ -35,6 +35,9 @@ MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
 MOST_TIMES = 10
 """As many draws per draw asked for are made where the weights leave few of them"""
+SHAPE_WORK = 4e6
+"""The same up to which as many are made to learn the shape of ratios that are even otherwise: it comes from a tail of a
+hundred draws, and is uncertain by 0.2"""
 SAMPLED_AT_ONCE = 1_000_000
 """Elements of x drawn at once, beside the array that they go to: memory that is used again stays in the cache."""
 MAX_COPY = 2e7
@@ -56,8 +59,8 @@ class Draws:
     k_hat: float
     """Pareto shape of the importance ratios, before resampling"""
     efficiency: float
-    """Effective sample size of the weights over the number of draws, of which there may have been several times as many
-    before resampling"""
+    """Effective sample size of the weights over the number of draws; over that of the draws asked for, where several
+    times as many were made because the weights leave few"""
     resampled: bool
     log_evidence: float
     """log of the mean importance ratio: log p(y) by importance sampling, of the draws before resampling"""
@@ -93,8 +96,11 @@ def draw_joint(
     if not densities:
         return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat, efficiency = _weights(drawn.log_ratio)
-    times = min(np.ceil(GOOD_EFFICIENCY / efficiency), MOST_TIMES, MAX_DENSITY_WORK // (n_draws * size))
-    if k_hat < GOOD_K and times > 1:
+    few = k_hat < GOOD_K and efficiency < GOOD_EFFICIENCY
+    unsure = k_hat >= GOOD_K and efficiency > GOOD_EFFICIENCY
+    work = MAX_DENSITY_WORK if few else SHAPE_WORK
+    times = min(np.ceil(GOOD_EFFICIENCY / efficiency) if few else MOST_TIMES, MOST_TIMES, work // (n_draws * size))
+    if (few or unsure) and times > 1:
         drawn = _propose(posterior, integral, int(times) * n_draws, seed, size=size, densities=True)
         smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     n = len(smooth)
@@ -103,8 +109,8 @@ def draw_joint(
     if k_hat < GOOD_K or efficiency > GOOD_EFFICIENCY:
         evidence = float(np.logaddexp.reduce(drawn.log_ratio[np.isfinite(drawn.log_ratio)]) - np.log(n))
         evidence_error = float(np.sqrt(max(1.0 / efficiency - 1.0, 0.0) / n))
-    few = n_draws < FEW and efficiency > GOOD_EFFICIENCY
-    resampled = bool(k_hat < GOOD_K or efficiency > EVEN or few)
+    shapeless = n_draws < FEW and efficiency > GOOD_EFFICIENCY
+    resampled = bool(k_hat < GOOD_K or efficiency > EVEN or shapeless)
     if resampled:
         rows = _systematic_rows(np.exp(smooth), n_draws, np.random.default_rng(seed.spawn(1)[0]))
         x, weights = _take_rows(drawn.x, rows), None
@@ -113,7 +119,9 @@ def draw_joint(
         x, weights = drawn.x[rows], np.exp(smooth[rows])
         weights /= weights.sum()
     taken = drawn.theta[rows], x, drawn.log_p[rows], drawn.log_q[rows]
-    return Draws(*taken, k_hat, efficiency * n / n_draws, resampled, evidence, evidence_error, weights)
+    return Draws(
+        *taken, k_hat, efficiency * (n / n_draws if few else 1.0), resampled, evidence, evidence_error, weights
+    )
 
 
 @dataclass(frozen=True)
