@@ -71,14 +71,15 @@ def test_density_that_cannot_be_differentiated():
     refused(model, "y", "derivatives", "I1e")
 
 
+@pytest.mark.parametrize("level", [0.0, 1000.0])
 @pytest.mark.parametrize("distribution", ["Laplace", "AsymmetricLaplace"])
-def test_density_without_curvature(distribution):
+def test_density_without_curvature(distribution, level):
     with pm.Model() as model:
         u = pm.Normal("u", 0, pm.HalfNormal("s", 1), shape=6)
         if distribution == "Laplace":
-            pm.Laplace("y", mu=u[G], b=pm.HalfNormal("b", 1), observed=Y)
+            pm.Laplace("y", mu=u[G], b=pm.HalfNormal("b", 1), observed=Y + level)
         else:
-            pm.AsymmetricLaplace("y", mu=u[G], b=1.0, q=0.7, observed=Y)
+            pm.AsymmetricLaplace("y", mu=u[G], b=1.0, q=0.7, observed=Y + level)
     refused(model, "y", "kinks", "StudentT")
 
 

@@ -102,6 +102,7 @@ def test_a_few_draws_that_count_are_a_cause_for_concern():
     }
     assert judge(k_hat=0.75, efficiency=0.5, **known).verdict == "good"
     assert judge(k_hat=0.5, efficiency=0.04, **known).verdict == "good"
+    assert judge(k_hat=0.99, efficiency=0.17, **known).verdict == "check"
     concern = judge(k_hat=0.75, efficiency=0.04, **known)
     assert concern.verdict == "check"
     assert "leave few draws" in concern.messages[0]

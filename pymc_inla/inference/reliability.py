@@ -27,7 +27,7 @@ SD_CHECK, SD_BAD = 0.1, 0.4
 OUTER_CHECK, OUTER_BAD = 0.03, 0.2
 NONE_LEFT = 0.002
 """Efficiency of importance ratios without a finite Pareto shape below which the draws miss the posterior"""
-FEW_LEFT = 0.1
+FEW_LEFT = 0.3
 """Efficiency below which a large Pareto shape is a cause for concern even where finer rules move no hyperparameter"""
 K_CHECK, EVEN = 0.7, 0.95
 """Pareto shape of the importance ratios, and their efficiency above which it says nothing: they hardly differ"""
