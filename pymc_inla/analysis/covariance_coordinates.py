@@ -69,10 +69,17 @@ class ScalesAndCorrelations(Transform):
         return total
 
 
+def preferred(transform: Transform | None, rv) -> Transform | None:
+    """The transform of a variable, or these coordinates in the place of PyMC's for Cholesky factors."""
+    if not isinstance(transform, CholeskyCovPacked) or (size := rv.type.shape[-1]) is None:
+        return transform
+    return ScalesAndCorrelations(int((np.sqrt(8 * size + 1) - 1) / 2))
+
+
 def use_scales_and_correlations(model) -> None:
     """Give the Cholesky factors of a model, which is changed, these coordinates."""
     for rv, transform in model.rvs_to_transforms.items():
-        if isinstance(transform, CholeskyCovPacked) and (size := rv.type.shape[-1]) is not None:
-            new = ScalesAndCorrelations(int((np.sqrt(8 * size + 1) - 1) / 2))
+        new = preferred(transform, rv)
+        if new is not transform:
             model.rvs_to_transforms[rv] = new
             model.rvs_to_values[rv].name = f"{rv.name}_{new.name}__"

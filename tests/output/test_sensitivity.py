@@ -164,3 +164,19 @@ def test_plot_shows_every_prior(sensitivity):
     pyplot.close("all")
     with pytest.raises(InvalidOptionError, match="no variable 'v'"):
         PriorSensitivity(sensitivity.table).plot("v")
+
+
+def test_another_prior_of_a_covariance():
+    def slopes(eta):
+        with pm.Model() as model:
+            chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=eta, sd_dist=pm.HalfNormal.dist(1.0, shape=2))
+            u = pm.MvNormal("u", np.zeros(2), chol=chol, shape=(8, 2))
+            pm.Normal("y", u[G, 0] + u[G, 1] * np.tile(np.arange(6) - 2.5, 8), 0.8, observed=Y)
+        return model
+
+    other = pm.LKJCholeskyCov.dist(n=2, eta=8, sd_dist=pm.HalfNormal.dist(1.0, shape=2), compute_corr=False)
+    found = pmi.prior_sensitivity(slopes(2), {"chol": {"near zero": other}}, progressbar=False).table
+    value = found[found["prior"] == "chol ~ near zero"]["log_marginal_likelihood"].iloc[0]
+    declared = pmi.fit(slopes(8), random_seed=0, progressbar=False)["inla"].attrs["log_marginal_likelihood"]
+    # two integrals of one density, around two modes
+    assert abs(float(value) - float(declared)) < 0.01
