@@ -3,8 +3,7 @@
 PyMC keeps the Cholesky factor L of `LKJCholeskyCov` as its elements, those on the diagonal on the log scale. Where a
 scale may be zero their posterior is a funnel: every element of the row goes to zero with the scale, and two effects
 without variance are a spike. Here row i is s_i (r_i1, ..., r_ii), a scale times a point on a sphere, with the canonical
-partial
-correlations (Lewandowski, Kurowicka & Joe 2009, section 2)
+partial correlations (Lewandowski, Kurowicka & Joe 2009, section 2)
 
     z_ij = tanh(y_ij),   r_ij = z_ij prod_{k<j} sqrt(1 - z_ik^2),   r_ii = prod_{k<i} sqrt(1 - z_ik^2),
 

@@ -128,8 +128,11 @@ def criteria_by_quadrature(
         found = zip(*map_in_order(of_range, observation_ranges(functions, AT_ONCE)), strict=True)
         known[k] = eta.mean, *(None if parts[0] is None else np.concatenate(parts) for parts in found)
 
-    posterior.each(at, [integral.nodes[k].theta for k, _ in design])
+    thetas = [integral.nodes[k].theta for k, _ in design]
+    posterior.each(at, thetas)
     for k, (_, weight) in enumerate(design):
+        if k not in known:  # its search ended elsewhere this time
+            at(k, posterior.point(thetas[k]))
         mean, *log_moments, left_out, below = known.pop(k)
         eta_mean += weight * mean
         found.add(*log_moments, weight)

@@ -37,7 +37,7 @@ MOST_TIMES = 10
 """As many draws per draw asked for are made where the weights leave few of them"""
 SHAPE_WORK = 4e6
 """The same up to which as many are made to learn the shape of ratios that are even otherwise: it comes from a tail of a
-hundred draws, and is uncertain by 0.2"""
+hundred draws, and is uncertain by 0.15"""
 SAMPLED_AT_ONCE = 1_000_000
 """Elements of x drawn at once, beside the array that they go to: memory that is used again stays in the cache."""
 MAX_COPY = 2e7

@@ -231,7 +231,8 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tup
         return ()  # third derivatives are rounding
     first = [point.shared for point in points]
     skewed = np.max([np.maximum(_in_sd(c.mean_shift, c.sd), np.abs(c.skewness)) for c in first], axis=0)
-    elements = np.argsort(-skewed, kind="stable")[:most]
+    elements = np.argsort(-skewed, kind="stable")
+    elements = elements[first[0].sd[elements] > 0][:most]
     fall = points[0].falls(elements, FAR)
     heavy = np.nan_to_num(np.abs(0.5 * fall.sum(0) + 0.5 * FAR**2), nan=np.inf)
     elements = elements[(skewed[elements] > SKEWED) | (heavy > HEAVY)]  # the most skewed one first
