@@ -30,6 +30,8 @@ FEW = 100
 GOOD_K, GOOD_EFFICIENCY, EVEN = 0.7, 0.5, 0.85
 """Pareto shape below which draws are resampled; efficiency above which more of them are not needed, and above which the
 largest ratios do not matter, whatever their shape"""
+NEARLY_EQUAL = 0.95
+"""Efficiency above which the shape of the largest ratios says nothing: they hardly differ"""
 LLOYD_STEPS = 20
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
@@ -37,7 +39,7 @@ MOST_TIMES = 10
 """As many draws per draw asked for are made where the weights leave few of them"""
 SHAPE_WORK = 4e6
 """The same up to which as many are made to learn the shape of ratios that are even otherwise: it comes from a tail of a
-hundred draws, and is uncertain by 0.15"""
+hundred draws, is uncertain by 0.15, and decides the verdict of a model without hyperparameters"""
 SAMPLED_AT_ONCE = 1_000_000
 """Elements of x drawn at once, beside the array that they go to: memory that is used again stays in the cache."""
 MAX_COPY = 2e7
@@ -97,7 +99,8 @@ def draw_joint(
         return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     few = k_hat < GOOD_K and efficiency < GOOD_EFFICIENCY
-    unsure = k_hat >= GOOD_K and efficiency > GOOD_EFFICIENCY
+    unsure = k_hat >= GOOD_K and GOOD_EFFICIENCY < efficiency < NEARLY_EQUAL and n_draws >= FEW
+    unsure = unsure and integral.method == "none"
     work = MAX_DENSITY_WORK if few else SHAPE_WORK
     times = min(np.ceil(GOOD_EFFICIENCY / efficiency) if few else MOST_TIMES, MOST_TIMES, work // (n_draws * size))
     if (few or unsure) and times > 1:
@@ -226,9 +229,10 @@ def _nearest(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) ->
 
 
 def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) -> tuple[np.ndarray, np.ndarray]:
-    """Centers near the means of the values nearest to them (Lloyd 1982), and the nearest of every value.
+    """Centers that are the means of the values nearest to them (Lloyd 1982), and the nearest of every value.
 
-    The means themselves need not have any density: between the arms of a ridge, for example.
+    A mean need not have any density, between the arms of a ridge for example. One that is less likely than every value
+    that it stands for gives way to the value nearest to it.
     """
     owner = _nearest(theta, centers, integral)
     for _ in range(LLOYD_STEPS):
@@ -238,7 +242,11 @@ def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) ->
         owner = _nearest(theta, centers, integral)
         if np.array_equal(owner, before):
             break
-    return theta[_nearest(centers, theta, integral)], owner
+    log_density, lowest = integral.density.log_density_at, np.full(len(centers), np.inf)
+    np.minimum.at(lowest, owner, log_density(theta))
+    unlikely = log_density(centers) < lowest
+    centers[unlikely] = theta[_nearest(centers[unlikely], theta, integral)]
+    return centers, owner
 
 
 def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:

@@ -61,20 +61,31 @@ def test_draws_next_to_a_wall():
         assert abs(draws.std() / sd - 1) < 0.035
 
 
-class Unscaled:
+class Ridge:
+    """Along the negative halves of both axes"""
+
     class mode:
         @staticmethod
         def to_z(theta):
             return theta
 
+    class density:
+        @staticmethod
+        def log_density_at(theta):
+            return 0.1 * theta.sum(axis=1) - 50.0 * theta.max(axis=1) ** 2
 
-def test_centers_of_draws_are_draws():
-    """The mean of the farthest values on the two arms of a ridge is on neither."""
+
+def test_centers_of_draws_have_a_density():
+    """The mean of values on the two arms of a ridge is on neither."""
     arm = -(np.linspace(0, 8, 50) ** 2)
     theta = np.concatenate([np.column_stack([arm, 0 * arm]), np.column_stack([0 * arm, arm])])
-    centers, owner = _k_means(theta, theta[[0, 45, 49, 60, 70]], Unscaled)
-    assert all(np.any(np.all(theta == center, axis=1)) for center in centers)
-    assert owner.shape == (100,)
+    centers, owner = _k_means(theta, np.array([[0.0, 0.0], [-30.0, 0.0], [0.0, -30.0], [-5.0, -5.0]]), Ridge)
+    assert np.all(np.bincount(owner, minlength=4) > 0)
+    assert np.all(Ridge.density.log_density_at(centers) > -10.0)
+    means = np.array([theta[owner == k].mean(axis=0) for k in range(4)])
+    moved = np.any(centers != means, axis=1)
+    assert 0 < moved.sum() < 4
+    assert np.all(Ridge.density.log_density_at(means[moved]) < -10.0)
 
 
 def test_a_ridge_of_two_variances_is_no_cause_for_concern():
