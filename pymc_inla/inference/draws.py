@@ -98,12 +98,12 @@ def draw_joint(
     if not densities:
         return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat, efficiency = _weights(drawn.log_ratio)
-    few = k_hat < GOOD_K and efficiency < GOOD_EFFICIENCY
-    unsure = k_hat >= GOOD_K and GOOD_EFFICIENCY < efficiency < NEARLY_EQUAL and n_draws >= FEW
-    unsure = unsure and integral.method == "none"
-    work = MAX_DENSITY_WORK if few else SHAPE_WORK
-    times = min(np.ceil(GOOD_EFFICIENCY / efficiency) if few else MOST_TIMES, MOST_TIMES, work // (n_draws * size))
-    if (few or unsure) and times > 1:
+    times, weighted = 1, k_hat < GOOD_K
+    if weighted:
+        times = min(np.ceil(GOOD_EFFICIENCY / efficiency), MOST_TIMES, MAX_DENSITY_WORK // (n_draws * size))
+    elif integral.method == "none" and GOOD_EFFICIENCY < efficiency < NEARLY_EQUAL and n_draws >= FEW:
+        times = min(MOST_TIMES, SHAPE_WORK // (n_draws * size))
+    if times > 1:
         drawn = _propose(posterior, integral, int(times) * n_draws, seed, size=size, densities=True)
         smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     n = len(smooth)
@@ -122,9 +122,9 @@ def draw_joint(
         x, weights = drawn.x[rows], np.exp(smooth[rows])
         weights /= weights.sum()
     taken = drawn.theta[rows], x, drawn.log_p[rows], drawn.log_q[rows]
-    return Draws(
-        *taken, k_hat, efficiency * (n / n_draws if few else 1.0), resampled, evidence, evidence_error, weights
-    )
+    if weighted:
+        efficiency *= n / n_draws
+    return Draws(*taken, k_hat, efficiency, resampled, evidence, evidence_error, weights)
 
 
 @dataclass(frozen=True)

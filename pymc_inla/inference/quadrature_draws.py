@@ -84,13 +84,18 @@ class Line:
     def spacing(self) -> float:
         return float(self.nodes[1] - self.nodes[0])
 
+    def integrate(self, log_density, density) -> tuple[np.ndarray, np.ndarray]:
+        """Log densities at the inner Lobatto nodes, (2 (J - 1), G), and integrals up to all nodes but the first,
+        (J - 1, G), from what densities are at the nodes, (J, G)."""
+        inner = self.inner @ log_density
+        cumulative = self.mass_of_inner @ np.exp(inner)
+        cumulative += self.mass_of_nodes @ density
+        return inner, cumulative
+
     def distribution(self, log_density, density) -> np.ndarray:
-        """Distribution functions at all nodes but the first, (J - 1, ...), from what densities are at the nodes."""
-        log_density, flat = (values.reshape(len(self.nodes), -1) for values in (log_density, density))
-        cumulative = self.mass_of_inner @ np.exp(self.inner @ log_density)
-        cumulative += self.mass_of_nodes @ flat
-        cumulative /= cumulative[-1]
-        return cumulative.reshape(-1, *density.shape[1:])
+        """Distribution functions at all nodes but the first, (J - 1, G)"""
+        _, cumulative = self.integrate(log_density, density)
+        return cumulative / cumulative[-1]
 
 
 @cache
@@ -182,7 +187,8 @@ class ConditionalDraws:
             fine = line(spacing)
             heights = self._relative(x_S, fine.nodes)
             density = np.exp(heights)
-            exact = np.log(spacing * density.sum(0)), fine.distribution(heights, density)
+            flat = heights.reshape(len(heights), -1), density.reshape(len(density), -1)
+            exact = np.log(spacing * density.sum(0)), fine.distribution(*flat)
             for step in steps:
                 first = len(fine.nodes) // 2 % step
                 some = slice(first, None, step)
@@ -191,7 +197,7 @@ class ConditionalDraws:
                 mass = step * spacing * density[some]
                 with np.errstate(divide="ignore"):
                     error = np.log(mass.sum(0)) - exact[0]
-                distance = wide.distribution(heights[some], density[some]) - exact[1][first + step - 1 :: step]
+                distance = wide.distribution(*(v[some] for v in flat)) - exact[1][first + step - 1 :: step]
                 if (
                     max(np.max(np.abs(error.sum(1))), np.max(np.linalg.norm(error, axis=1))) < ENOUGH
                     and np.max(np.abs(distance)) < DISTANCE
@@ -323,10 +329,8 @@ def _invert(of: Line, log_density, density, uniform) -> np.ndarray:
 
     The interval between two nodes is found first, by its mass; only in that interval is the density integrated further.
     """
-    inner = of.inner @ log_density
+    inner, cumulative = of.integrate(log_density, density)
     columns = np.arange(len(uniform))
-    cumulative = of.mass_of_inner @ np.exp(inner)
-    cumulative += of.mass_of_nodes @ density
     interval, share = _find(cumulative, uniform * cumulative[-1], columns)
     first, last = log_density[interval, columns], log_density[interval + 1, columns]
     known = np.stack([first, inner[2 * interval, columns], inner[2 * interval + 1, columns], last])

@@ -1,4 +1,4 @@
-"""Scales and partial correlations of a covariance matrix, against PyMC's own coordinates and its random draws."""
+"""Scales and partial correlations of a covariance matrix, against automatic derivatives and PyMC's own coordinates."""
 
 import numpy as np
 import pymc as pm

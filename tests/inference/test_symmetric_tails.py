@@ -51,7 +51,7 @@ def exact(log_likelihood, grid):
 @pytest.mark.parametrize(
     ("case", "tolerance"),
     [
-        # relative error of an sd; of the normal approximation: 0.11, 0.20, 0.20 (b) and 0.10. What is left is that of
+        # relative error of an sd; of the normal approximation: 0.11, 0.20, 0.20 (b) and 0.24. What is left is that of
         # the Laplace approximation of the other one of the two
         (binomial(4), 0.02),
         (binomial(2), 0.05),
