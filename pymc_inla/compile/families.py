@@ -11,14 +11,27 @@ import numpy as np
 from scipy import special
 
 
-def softplus(eta):
-    """log(1 + exp(eta)), in half the time of numpy.logaddexp"""
+def _exp_of_minus_abs(eta):
     result = np.abs(eta)
     np.negative(result, out=result)
-    np.exp(result, out=result)
+    return np.exp(result, out=result)
+
+
+def softplus(eta):
+    """log(1 + exp(eta)), in half the time of numpy.logaddexp"""
+    result = _exp_of_minus_abs(eta)
     np.log1p(result, out=result)
     result += np.maximum(eta, 0.0)
     return result
+
+
+def logistic(eta):
+    """p = 1 / (1 + exp(-eta)) and 1 - p, by one exponential and without cancellation"""
+    rarer = _exp_of_minus_abs(eta)
+    likelier = 1.0 / (1.0 + rarer)
+    rarer *= likelier
+    positive = eta >= 0
+    return np.where(positive, likelier, rarer), np.where(positive, rarer, likelier)
 
 
 class ClosedForm:
@@ -101,11 +114,12 @@ class BinomialLogit(ClosedForm):
         return np.where(rest > 0, special.betainc(np.maximum(rest, 1.0), self.y + 1.0, special.expit(-eta)), 1.0)
 
     def evaluate(self, eta, theta):
-        p = special.expit(eta)
-        return self.values(eta, theta), self.y - self.trials * p, self.trials * p * special.expit(-eta)
+        p, q = logistic(eta)
+        mean = self.trials * p
+        return self.values(eta, theta), self.y - mean, mean * q
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
-        p, q = special.expit(eta), special.expit(-eta)
+        p, q = logistic(eta)
         W = self.trials * p * q
         eta_bar = value_bar * (self.y - self.trials * p) - gradient_bar * W + W_bar * W * (q - p)
         return eta_bar, np.zeros(len(theta))
@@ -178,7 +192,9 @@ class NegativeBinomial(ClosedForm):
     def _value(self, alpha, d):
         with np.errstate(all="ignore"):
             beta = np.where(self.positive, special.betaln(alpha, np.maximum(self.y, 1.0)), 0.0)
-        return self.constant - beta - alpha * np.logaddexp(0.0, -d) - self.y * np.logaddexp(0.0, d)
+        distance = np.abs(d)
+        powers = np.where(d > 0, self.y, alpha) * distance + (alpha + self.y) * softplus(-distance)
+        return self.constant - beta - powers
 
     def values(self, eta, theta):
         alpha, k = self.parameters(theta)
@@ -191,13 +207,13 @@ class NegativeBinomial(ClosedForm):
     def evaluate(self, eta, theta):
         alpha, k = self.parameters(theta)
         d = k + self.sign * eta
-        p, q = special.expit(d), special.expit(-d)
+        p, q = logistic(d)
         return self._value(alpha, d), self.sign * (alpha * q - self.y * p), (alpha + self.y) * p * q
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
         alpha, k = self.parameters(theta)
         d = k + self.sign * eta
-        p, q = special.expit(d), special.expit(-d)
+        p, q = logistic(d)
         W = (alpha + self.y) * p * q
         d_bar = value_bar * (alpha * q - self.y * p) - self.sign * gradient_bar * W + W_bar * W * (q - p)
         slope = special.digamma(self.y + alpha) - special.digamma(alpha) - np.logaddexp(0.0, -d)

@@ -46,13 +46,12 @@ ENOUGH = 0.01
 of their squares, which their sum has where their signs are random"""
 DISTANCE = 0.003
 """Error of the distribution function of a block: a cubic spline rings where a log density falls off a wall"""
-LOBATTO_NODES = 0.5 + np.array([-0.5, -0.5 / np.sqrt(5.0), 0.5 / np.sqrt(5.0), 0.5])
-LOBATTO_WEIGHTS = np.array([1.0, 5.0, 5.0, 1.0]) / 12.0
-"""Gauss-Lobatto on (0, 1): the mass between two nodes of a Gaussian one sd apart to 1e-5"""
 FINE = 8
 """Subintervals of the interval that a draw falls into, in which the density is linear"""
-CUBIC = np.vander(np.arange(FINE + 1) / FINE, 4) @ np.linalg.inv(np.vander(LOBATTO_NODES, 4))
-"""(FINE + 1, 4) a cubic polynomial at the ends of the subintervals from its values at the Lobatto nodes"""
+CUBIC = np.vander(np.arange(FINE + 1) / FINE, 4) @ np.linalg.inv(
+    [[0, 0, 0, 1], [1, 1, 1, 1], [0, 0, 1, 0], [3, 2, 1, 0]]
+)
+"""(FINE + 1, 4) a cubic polynomial at the ends of the subintervals from its values and slopes at both ends"""
 TRAPEZOIDS = 0.5 * (np.tri(FINE, FINE + 1) + np.tri(FINE, FINE + 1, 1)) - 0.5 * np.eye(FINE + 1)[0]
 """(FINE, FINE + 1) integrals up to the ends of the subintervals, in units of their length"""
 LOWEST = -60.0
@@ -73,24 +72,29 @@ class Line:
 
     nodes: np.ndarray
     """(J,)"""
-    inner: np.ndarray
-    """(2 (J - 1), J) spline at the two inner Lobatto nodes of every interval"""
-    mass_of_nodes: np.ndarray
-    """(J - 1, J) share of the nodes in the integrals up to the ends of the intervals, in units of the spacing"""
-    mass_of_inner: np.ndarray
-    """(J - 1, 2 (J - 1)) share of the inner Lobatto nodes"""
+    slope: np.ndarray
+    """(J, J) slopes of the spline at the nodes, per spacing, from its values there"""
 
     @property
     def spacing(self) -> float:
         return float(self.nodes[1] - self.nodes[0])
 
     def integrate(self, log_density, density) -> tuple[np.ndarray, np.ndarray]:
-        """Log densities at the inner Lobatto nodes, (2 (J - 1), G), and integrals up to all nodes but the first,
-        (J - 1, G), from what densities are at the nodes, (J, G)."""
-        inner = self.inner @ log_density
-        cumulative = self.mass_of_inner @ np.exp(inner)
-        cumulative += self.mass_of_nodes @ density
-        return inner, cumulative
+        """Slopes of log densities, (J, G), and integrals of densities up to all nodes but the first, (J - 1, G), in
+        units of the spacing, from what both are at the nodes, (J, G).
+
+        Trapezoidal sums with the first correction of Euler and Maclaurin, the slope of the density over 12. A density
+        that falls by more than exp(6) from node to node has no use for it; there it is cut such that integrals grow.
+        """
+        slopes = self.slope @ log_density
+        beyond = slopes / 12.0
+        beyond += 0.5
+        np.clip(beyond, 0.0, 1.0, out=beyond)
+        beyond *= density
+        cumulative = np.cumsum(density, axis=0)
+        cumulative -= beyond
+        cumulative -= density[0] - beyond[0]
+        return slopes, cumulative[1:]
 
     def distribution(self, log_density, density) -> np.ndarray:
         """Distribution functions at all nodes but the first, (J - 1, G)"""
@@ -101,12 +105,8 @@ class Line:
 @cache
 def line(spacing: float, low: float = -REACH, high: float = REACH) -> Line:
     """Nodes at the multiples of the spacing from low to high."""
-    nodes = spacing * np.arange(round(low / spacing), round(high / spacing) + 1)
-    at = nodes[:-1, None] + spacing * LOBATTO_NODES[1:-1]
-    identity, up_to = np.eye(len(nodes)), np.tri(len(at))
-    ends = LOBATTO_WEIGHTS[0] * identity[:-1] + LOBATTO_WEIGHTS[-1] * identity[1:]
-    inner = CubicSpline(nodes, identity, axis=0)(at.ravel())
-    return Line(nodes, inner, up_to @ ends, np.kron(up_to, LOBATTO_WEIGHTS[1:-1]))
+    number = np.arange(round(low / spacing), round(high / spacing) + 1)
+    return Line(spacing * number, CubicSpline(number, np.eye(len(number)), axis=0)(number, 1))
 
 
 def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
@@ -329,11 +329,10 @@ def _invert(of: Line, log_density, density, uniform) -> np.ndarray:
 
     The interval between two nodes is found first, by its mass; only in that interval is the density integrated further.
     """
-    inner, cumulative = of.integrate(log_density, density)
+    slopes, cumulative = of.integrate(log_density, density)
     columns = np.arange(len(uniform))
     interval, share = _find(cumulative, uniform * cumulative[-1], columns)
-    first, last = log_density[interval, columns], log_density[interval + 1, columns]
-    known = np.stack([first, inner[2 * interval, columns], inner[2 * interval + 1, columns], last])
+    known = np.stack([values[interval + end, columns] for values in (log_density, slopes) for end in (0, 1)])
     density = np.exp(CUBIC @ known)
     cumulative = TRAPEZOIDS @ density
     cell, share = _find(cumulative, share * cumulative[-1], columns)
