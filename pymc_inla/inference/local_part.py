@@ -75,10 +75,10 @@ class LocalPart:
             return (self._dense(np.atleast_2d(d)) @ M)[:, self.m_block, self.m_shared].reshape(np.shape(d))
         from pymc_inla.linalg.block_kernels import multiply_blocks
 
-        by_pair = np.ascontiguousarray(np.atleast_2d(d).T, dtype=float)
-        out = np.empty(by_pair.shape)
-        multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), by_pair, out)
-        return np.ascontiguousarray(out.T).reshape(np.shape(d))
+        d = np.ascontiguousarray(d, dtype=float)
+        out = np.empty(np.atleast_2d(d).shape)
+        multiply_blocks(self.m_ptr, self.m_shared, np.ascontiguousarray(M), np.atleast_2d(d), out)
+        return out.reshape(d.shape)
 
     def add_products(self, left, right, H) -> None:
         """H (n_S, n_S) += sum_g sum_k left_kg right_kg', at least in its lower triangle, for (K, n_m) numbers on the

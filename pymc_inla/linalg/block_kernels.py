@@ -3,8 +3,9 @@ ascending within a block. Arrays (n_m, K) hold K numbers for every entry. Symmet
 triangle only."""
 
 import numba
+import numpy as np
 
-from pymc_inla.linalg.node_kernels import unsigned
+from pymc_inla.linalg.node_kernels import FEW, most_entries, unsigned
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -26,20 +27,31 @@ def add_products(ptr, index, left, right, H):
 
 @compiled
 def multiply_blocks(ptr, index, M, d, out):
-    """out_ik = sum_j M[index_i, index_j] d_jk over the entries j of the block of i, for a symmetric M."""
-    for i in range(len(out)):
-        for k in range(d.shape[1]):
-            out[i, k] = 0.0
+    """out_ki = sum_j M[index_i, index_j] d_kj over the entries j of the block of i, for a symmetric M, d (K, n_m)."""
+    size = most_entries(ptr)
+    block = np.empty((size, size))
     for g in range(len(ptr) - 1):
-        for i in range(ptr[g], ptr[g + 1]):
-            row = M[unsigned(index[i])]
-            for k in range(d.shape[1]):
-                out[i, k] += row[unsigned(index[i])] * d[i, k]
-            for j in range(ptr[g], i):
-                value = row[unsigned(index[j])]
-                for k in range(d.shape[1]):
-                    out[i, k] += value * d[j, k]
-                    out[j, k] += value * d[i, k]
+        first, n = ptr[g], ptr[g + 1] - ptr[g]
+        for i in range(n):
+            row = M[unsigned(index[first + i])]
+            for j in range(i + 1):
+                block[i, j] = block[j, i] = row[unsigned(index[first + j])]
+        for k in range(len(d)):
+            result = out[k, first : first + n]
+            if n <= FEW:
+                for i in range(n):
+                    row = block[i]
+                    total = 0.0
+                    for j in range(n):
+                        total += row[j] * d[k, first + j]
+                    result[i] = total
+            else:
+                for i in range(n):
+                    result[i] = 0.0
+                for j in range(n):
+                    row, value = block[j], d[k, first + j]
+                    for i in range(n):
+                        result[i] += value * row[i]
 
 
 @compiled

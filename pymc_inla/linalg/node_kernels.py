@@ -27,6 +27,10 @@ def spread_nodes(block, a, z, u, eta):
             eta[k, r] = total
 
 
+FEW = 12
+"""Entries of a block up to which a sum over nodes for each pair is faster than sums for all pairs side by side"""
+
+
 @compiled
 def add_rows(block, values, out):
     """out_kg += sum of values_kr over the rows of g; what belongs to no block is left out."""
@@ -76,30 +80,52 @@ def add_local_gradient(block, a, gradient, out):
 
 
 @compiled
+def most_entries(ptr):
+    """Entries of the largest block"""
+    size = 0
+    for g in range(len(ptr) - 1):
+        size = max(size, ptr[g + 1] - ptr[g])
+    return size
+
+
+@compiled
 def subtract_covariances(ptr, index, p, d, H):
     """Lower triangle of H[index_i, index_j] -= sum_g Cov(d_i, d_j) over the pairs i, j of the same block g, for nodes
     with weights p (K, G + 1) and d (K, n_m)."""
-    K, size = len(d), 0
+    K, size = len(d), most_entries(ptr)
+    root, total = np.empty(K), np.empty(size)
+    # deviations times the root of the weights: what the innermost loop runs over side by side
+    by_entry, by_node = np.empty((size, K)), np.empty((K, size))
     for g in range(len(ptr) - 1):
-        size = max(size, ptr[g + 1] - ptr[g])
-    # the deviations of one block side by side, times the root of the weights
-    deviation, root = np.empty((size, K)), np.empty(K)
-    for g in range(len(ptr) - 1):
+        first, n = ptr[g], ptr[g + 1] - ptr[g]
         for k in range(K):
             root[k] = np.sqrt(p[k, g])
-        for i in range(ptr[g], ptr[g + 1]):
-            own = deviation[i - ptr[g]]
+        for i in range(n):
+            row = H[unsigned(index[first + i])]
             mean = 0.0
             for k in range(K):
-                mean += p[k, g] * d[k, i]
-            for k in range(K):
-                own[k] = root[k] * (d[k, i] - mean)
-            for j in range(ptr[g], i + 1):
-                other = deviation[j - ptr[g]]
-                total = 0.0
+                mean += p[k, g] * d[k, first + i]
+            if n <= FEW:
+                own = by_entry[i]
                 for k in range(K):
-                    total += own[k] * other[k]
-                H[unsigned(index[i]), unsigned(index[j])] -= total
+                    own[k] = root[k] * (d[k, first + i] - mean)
+                for j in range(i + 1):
+                    other = by_entry[j]
+                    covariance = 0.0
+                    for k in range(K):
+                        covariance += own[k] * other[k]
+                    row[unsigned(index[first + j])] -= covariance
+            else:
+                for j in range(i + 1):
+                    total[j] = 0.0
+                for k in range(K):
+                    others = by_node[k]
+                    deviation = root[k] * (d[k, first + i] - mean)
+                    others[i] = deviation
+                    for j in range(i + 1):
+                        total[j] += deviation * others[j]
+                for j in range(i + 1):
+                    row[unsigned(index[first + j])] -= total[j]
 
 
 @compiled

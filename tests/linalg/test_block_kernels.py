@@ -6,12 +6,12 @@ from scipy import sparse
 from pymc_inla.linalg.block_kernels import add_information, add_products, multiply_blocks
 from pymc_inla.linalg.cholesky import mirror_lower
 
-N, K = 9, 3
+N, K = 20, 3
 
 
 def blocks(rng):
-    """Blocks of 0 to 5 entries at ascending positions, and each block's selection matrix."""
-    members = [np.sort(rng.choice(N, size, replace=False)) for size in (3, 0, 5, 1, 4)]
+    """Blocks of 0 to 15 entries at ascending positions, and each block's selection matrix."""
+    members = [np.sort(rng.choice(N, size, replace=False)) for size in (3, 0, 15, 1, 4)]
     ptr = np.concatenate([[0], np.cumsum([len(m) for m in members])])
     return ptr, np.concatenate(members), [np.eye(N)[m] for m in members]
 
@@ -34,11 +34,11 @@ def test_symmetric_matrix_times_vectors_within_blocks():
     ptr, index, select = blocks(rng)
     M = rng.normal(size=(N, N))
     M += M.T
-    d = rng.normal(size=(len(index), K))
+    d = rng.normal(size=(K, len(index)))
     found = np.full(d.shape, np.nan)
     multiply_blocks(ptr, index, M, d, found)
-    expected = np.concatenate([s @ M @ s.T @ d[a:b] for s, a, b in zip(select, ptr[:-1], ptr[1:], strict=True)])
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    expected = [s @ M @ s.T @ d[:, a:b].T for s, a, b in zip(select, ptr[:-1], ptr[1:], strict=True)]
+    np.testing.assert_allclose(found, np.concatenate(expected).T, rtol=1e-12, atol=1e-14)
 
 
 def test_information_with_pairs_of_predictors():

@@ -54,15 +54,15 @@ def test_local_gradient():
 
 
 def pairs():
-    """Blocks of 0 to 3 pairs at ascending positions among 5, and normalized weights of the nodes."""
-    ptr, index = np.array([0, 2, 2, 5, 6]), np.array([1, 3, 0, 2, 4, 2])
+    """Blocks of 0 to 15 pairs at ascending positions among 20, and normalized weights of the nodes."""
+    ptr, index = np.array([0, 2, 2, 5, 20]), np.r_[1, 3, 0, 2, 4, np.delete(np.arange(20), [1, 5, 6, 9, 15])]
     weights = np.abs(numbers(4, K, G + 1))
     return ptr, index, weights / weights.sum(axis=0)
 
 
 def test_covariances_of_slopes_within_blocks():
     ptr, index, p = pairs()
-    d, H = numbers(1, K, len(index)), numbers(2, 5, 5)
+    d, H = numbers(1, K, len(index)), numbers(2, 20, 20)
     H += H.T
     expected = H.copy()
     for g in range(G):
