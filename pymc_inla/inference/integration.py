@@ -281,7 +281,8 @@ def _rise(
         if np.any(theta < lower) or np.any(theta > upper):
             return None
         here = yield theta
-        if here.gradient is None or not np.isfinite(here.log_posterior):
+        # a slope that far down is rounding as often as not, and a search from there takes long
+        if here.gradient is None or not here.log_posterior > mode.log_posterior - trough:
             return None
         outwards = float(direction @ (mode.root.T @ here.gradient))
         if outwards > 0.05:
@@ -291,8 +292,6 @@ def _rise(
         k = int(np.argmax(between(inside)))
         if near > 0 and between(inside[k]) > value:
             return mode.to_theta(inside[k] * direction)
-        if here.log_posterior < mode.log_posterior - trough:
-            return None
         near, value, slope, far = far, here.log_posterior, outwards, 2.0 * far
 
 
