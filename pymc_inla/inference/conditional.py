@@ -19,7 +19,7 @@ import numpy as np
 from scipy import linalg
 
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
-from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula
+from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula, chain
 from pymc_inla.lgm import LGMFunctions
 
 BUDGET = 3e7
@@ -50,20 +50,25 @@ class ConditionalLaplace:
     point : LaplacePoint
     indices : (m,) int array
         Elements of x.
+    at_mode : tuple of int
+        Elements that stay at their mode.
     """
 
-    def __init__(self, point, indices: np.ndarray):
+    def __init__(self, point, indices: np.ndarray, at_mode: tuple[int, ...] = ()):
         f = self.functions = point.approximation.functions
         self.point, self.mode = point, point.mode
         mode = point.mode
         self.theta, self.indices = point.theta, indices
-        C = f.C.toarray()
+        C = np.vstack([f.C.toarray(), np.eye(f.n_x)[list(at_mode)]])
         self.Z = linalg.null_space(C) if len(C) else np.eye(f.n_x)
         self.A = f.A_pattern.to_matrix(mode.design.A).toarray()
         self.AZ = self.A @ self.Z
         self.Q = f.Q_pattern.to_matrix(mode.prior.Q).toarray()
         self.QZ = self.Z.T @ self.Q @ self.Z
         self.S = mode.factor.solve(np.eye(f.n_x))
+        if at_mode:
+            held = list(at_mode)
+            self.S -= self.S[:, held] @ np.linalg.lstsq(self.S[np.ix_(held, held)], self.S[held])[0]
         self.sd = np.sqrt(np.maximum(np.diag(self.S)[indices], 0.0))
         self.free = self.sd > 0
         scale = np.where(self.free, self.sd, 1.0)
@@ -71,13 +76,24 @@ class ConditionalLaplace:
         self.held = STIFFNESS * held[:, :, None] * held[:, None, :]
 
     def copula(self) -> Copula:
-        """Of all x, with these marginals."""
-        sides = zip(self.indices.tolist(), self.side(-1.0), self.side(1.0), strict=True)
+        """Of all x, with these marginals, or with what is known as a function of theta."""
+        known = self.point.approximation.marginals
+        sides = self.sides() if known is None else known.at(self.theta)
         base = Normal(self.Z, np.linalg.cholesky(self._hessians(self.mode.likelihood.W[None])[0]))
         normal = FirstOrder(base)
         normal.covariance, normal.mean_shift = self.S, self.point.mean_shift
         normal.skewness = self.point.skewness(normal.sd)
-        return Copula(normal, {j: (below, above) for j, below, above in sides})
+        return Copula(normal, sides)
+
+    def sides(self) -> dict[tuple[int, ...], tuple[list, list]]:
+        """Both sides of every marginal, and of what else a copula of those that the approximation names is made of."""
+        both = zip(self.indices.tolist(), self.side(-1.0), self.side(1.0), strict=True)
+        sides = {(j,): (below, above) for j, below, above in both}
+        for j, *held in chain(self.S, self.point.approximation.copula):
+            if held:
+                given = ConditionalLaplace(self.point, np.array([j]), tuple(held))
+                sides[j, *held] = given.side(-1.0)[0], given.side(1.0)[0]
+        return sides
 
     def side(self, sign: float, distances=DISTANCES) -> list[list[tuple[float, float]]]:
         """Points (t, log p~_j(t) - log p~_j(0)) of every x_j on one side of the mode, outwards until it has fallen."""

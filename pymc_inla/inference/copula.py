@@ -15,6 +15,11 @@ elements T have the density
 
 and the others, given them, that of N(x*, S): they follow along their regression B = S_oT S_TT^-1. Elements of T that
 others of T determine nearly are left out, as their scores z would have to agree to as many digits.
+
+Draws come from q. Its density at the mode is not what log p~(theta | y) = log p(y, x*, theta) - log p~(x* | theta, y)
+is computed with: several elements may be far from normal in one direction that they share, which q would count as many
+times. By the chain rule it is that of the first one, times that of the second one given the first at its mode, ...: the
+same marginals, followed with more and more elements that stay at their modes.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
 
@@ -40,6 +45,8 @@ CLIFF = 30.0
 """Fall from which on a point is left out: no polynomial follows"""
 SETTLED = 0.1
 """What another Newton step of the other latents may gain at most; beyond, a marginal ends"""
+LEAST_VARIANCE = 1e-6
+"""Share of the variance of an element that those before it leave unexplained, below which there is nothing to follow"""
 OWN_VARIANCE = 0.05
 """Share of the variance of an element of T that those before it must leave unexplained"""
 DEFENSIVE, SPREAD = 0.05, 1.6
@@ -66,7 +73,8 @@ def fall_of_sides(sides) -> np.ndarray:
 
 
 class LaplaceMarginal:
-    """A density of t from values of its logarithm; linear between the points of a fine table.
+    """A density of t from values of its logarithm, which is 0 at t = 0 and `height` after normalization; linear between
+    the points of a fine table.
 
     Parameters
     ----------
@@ -85,17 +93,12 @@ class LaplaceMarginal:
         steps = np.diff(self.t)
         masses = np.r_[0.0, np.cumsum(0.5 * steps * (density[1:] + density[:-1]))]
         self.density, self.F = density / masses[-1], masses / masses[-1]
+        self.height = -float(np.log(masses[-1]))
         w = 0.5 * self.density * np.r_[steps[0], steps[:-1] + steps[1:], steps[-1]]
         self.mean = float(w @ self.t)
         deviation = self.t - self.mean
         self.sd = float(np.sqrt(w @ deviation**2))
         self.skewness = float(w @ deviation**3) / self.sd**3
-
-    def score(self, t: float) -> tuple[float, float]:
-        """z = Phi^-1(F(t)) and log p(t) - log phi(z) at a point of the table."""
-        at = np.searchsorted(self.t, t)
-        z = ndtri(self.F[at])
-        return z, np.log(self.density[at]) + _minus_log_phi(z)
 
     def moved(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """t = F^-1(Phi(z)) and log p(t) - log phi(z), for z (m,)."""
@@ -129,6 +132,22 @@ def _with_variance_of_their_own(S: np.ndarray, elements: list[int]) -> np.ndarra
     return np.array(T, dtype=np.int64)
 
 
+def chain(S: np.ndarray, elements: tuple[int, ...]) -> dict[tuple[int, ...], float]:
+    """What a copula of some elements is made of, with sds by S (n, n): of every element j its marginal (j,), and its
+    distribution (j, *held) given those before it."""
+    keys, held = {}, ()
+    for j in elements:
+        if S[j, j] <= 0:
+            continue
+        keys[j,] = float(np.sqrt(S[j, j]))
+        before = list(held)
+        own = S[j, j] - S[j, before] @ np.linalg.lstsq(S[np.ix_(before, before)], S[before, j])[0]
+        if held and own > LEAST_VARIANCE * S[j, j]:
+            keys[j, *held] = float(np.sqrt(own))
+        held = (*held, j)
+    return keys
+
+
 class Copula:
     """The distribution of x - x* at one theta.
 
@@ -136,20 +155,25 @@ class Copula:
     ----------
     normal : FirstOrder
         To first order: what the other elements have.
-    sides : dict of int to two lists
-        Of some elements j, the most important ones first: points (t, log p~_j(t) - log p~_j(0)) below and above the
-        mode, outwards.
+    sides : dict of tuple of int to two lists
+        By the keys of `chain`, the most important elements first: points (t, log p~_j(t) - log p~_j(0)) below and above
+        the mode, outwards, in the sds of `chain`.
     n_passes : int
         Passes over the data that they took.
     """
 
     def __init__(self, normal: FirstOrder, sides: dict[int, tuple[list, list]], n_passes: int = 0):
         self.normal, self.n_passes = normal, n_passes
-        self.marginals = {}
-        for j, (below, above) in sides.items():
-            if min(len(below), len(above)) >= FEWEST:
-                t, log_density = np.array([*below[::-1], (0.0, 0.0), *above]).T
-                self.marginals[j] = LaplaceMarginal(t, log_density)
+        self.marginals, self.given = {}, []
+        for (j, *held), (below, above) in sides.items():
+            if min(len(below), len(above)) < FEWEST:
+                continue
+            t, log_density = np.array([*below[::-1], (0.0, 0.0), *above]).T
+            marginal = LaplaceMarginal(t, log_density)
+            if not held:
+                self.marginals[j] = marginal
+            if held or len(self.marginals) == 1:
+                self.given.append(marginal)
         S = normal.covariance
         self.T = _with_variance_of_their_own(S, list(self.marginals))
         self.S_TT = S[np.ix_(self.T, self.T)]
@@ -158,10 +182,8 @@ class Copula:
 
     @cached_property
     def log_density_at_mode(self) -> float:
-        scores = [self.marginals[j].score(0.0) for j in self.T]
-        z, change = np.array(scores).reshape(-1, 2).T
-        deviation = z * self.normal.sd[self.T]
-        return self.normal.base.log_scale + change.sum() - 0.5 * deviation @ np.linalg.solve(self.S_TT, deviation)
+        """Of the chain rule, not of draws"""
+        return self.normal.base.log_scale + sum(marginal.height + 0.5 * np.log(2 * np.pi) for marginal in self.given)
 
     @cached_property
     def sd(self) -> np.ndarray:

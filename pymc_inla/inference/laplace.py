@@ -19,6 +19,7 @@ from pymc_inla.inference.conditional import ConditionalLaplace, is_affordable, w
 from pymc_inla.inference.conditional_distribution import Cumulants
 from pymc_inla.inference.copula import Copula, fall_of_sides
 from pymc_inla.inference.inner import Cavities, LatentMoments, Moments, Sample, changed, spacing
+from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.newton import Mode, find_mode
 from pymc_inla.inference.variational import check_indices, variational_mean_shift
 from pymc_inla.lgm import LGMFunctions
@@ -27,7 +28,7 @@ from pymc_inla.status import Status
 
 MAX_DENSE_PREDICTORS = 2000
 """Linear predictors up to which all their covariances are formed"""
-POINTS = 20
+POINTS = 36
 """Of a Laplace marginal, with the Newton steps to them, about"""
 CHUNK_ELEMENTS = 2_000_000
 """Numbers held at once when linear predictors of many draws are computed"""
@@ -119,6 +120,10 @@ class LaplacePoint:
         """Of the Laplace marginals of some elements of x from their mode to -distance and distance sd, (2, m)"""
         conditional = ConditionalLaplace(self, elements)
         return fall_of_sides([conditional.side(sign, (distance,)) for sign in (-1.0, 1.0)])
+
+    def sides(self) -> dict[tuple[int, ...], tuple[list, list]]:
+        """What the copula that the approximation names is made of. See `pymc_inla.inference.copula.Copula`."""
+        return ConditionalLaplace(self, np.array(self.approximation.copula)).sides()
 
     def skewness(self, sd) -> np.ndarray:
         """Third cumulant to first order over sd^3: sum_i l_i^(3) cov(x_j, eta_i)^3 / sd_j^3 (Rue et al. 2009, eq. 23).
@@ -270,6 +275,8 @@ class LaplaceInner:
     skewness_budget: int = 1_000_000
     copula: tuple[int, ...] = ()
     """Elements of x with Laplace marginals in a copula, which log p~(theta | y) knows, too"""
+    marginals: MarginalsOfTheta | None = None
+    """These marginals, where they are not followed at every theta"""
     in_parts = False
 
     @property
@@ -277,9 +284,9 @@ class LaplaceInner:
         """Seconds that a Laplace marginal takes, about."""
         return POINTS * (1e-9 * work(self.functions) / self.functions.n_x + 1e-3)
 
-    def with_copula(self, elements: tuple[int, ...]) -> "LaplaceInner":
+    def with_copula(self, elements: tuple[int, ...], marginals: MarginalsOfTheta | None = None) -> "LaplaceInner":
         """The same with Laplace marginals of some elements of x."""
-        return replace(self, copula=elements)
+        return replace(self, copula=elements, marginals=marginals)
 
     @property
     def bytes_per_point(self) -> float:

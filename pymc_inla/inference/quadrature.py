@@ -19,8 +19,9 @@ from pymc_inla.inference.inner import Cavities, LatentMoments, Moments, Sample, 
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
+from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.node_rules import node_rule
-from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, shared_copula
+from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, followed, shared_copula
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
@@ -32,7 +33,7 @@ MANY_PARTS = 8
 """Parts from which they keep all cores busy; with fewer, values of theta are evaluated side by side"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
-POINTS = 11
+POINTS = 20
 """Of a Laplace marginal, about"""
 ROUGH = 1e-4
 """The same where a rule is only compared with another: log det H_S is off by some 1e-3, at all theta alike."""
@@ -74,6 +75,10 @@ class QuadraturePoint:
     def falls(self, elements: np.ndarray, distance: float) -> np.ndarray:
         """Of the Laplace marginals of some elements of x_S from their mode to -distance and distance sd, (2, m)"""
         return falls(self, elements, distance)
+
+    def sides(self) -> dict[tuple[int, ...], tuple[list, list]]:
+        """What the copula that the approximation names is made of. See `pymc_inla.inference.copula.Copula`."""
+        return followed(self)[0]
 
     @cached_property
     def conditional_draws(self):
@@ -147,6 +152,8 @@ class QuadratureInner:
     """On the Newton decrement of x_S"""
     copula: tuple[int, ...] = ()
     """Elements of x_S with Laplace marginals in a copula, given theta"""
+    marginals: MarginalsOfTheta | None = None
+    """These marginals, where they are not followed at every theta"""
 
     def __post_init__(self):
         if self.k < 3:
@@ -187,9 +194,9 @@ class QuadratureInner:
         """Seconds that a Laplace marginal of one shared latent takes, about."""
         return POINTS * (5e-9 * self.k**self.blocks.b * self.functions.n_eta + 1.5e-3)
 
-    def with_copula(self, elements: tuple[int, ...]) -> "QuadratureInner":
+    def with_copula(self, elements: tuple[int, ...], marginals: MarginalsOfTheta | None = None) -> "QuadratureInner":
         """The same with Laplace marginals of some shared latents."""
-        return replace(self, copula=elements)
+        return replace(self, copula=elements, marginals=marginals)
 
     def roughly(self) -> "QuadratureInner":
         """The same rule for comparisons: at most 0.01 sd from the mode of x_S, which one step from a good start is."""

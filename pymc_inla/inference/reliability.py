@@ -175,6 +175,7 @@ def judge(
     n_undefined: int = 0,
     theta_k_hat: float = np.nan,
     cancellation: float = 0.0,
+    not_normal: float = 0.0,
 ) -> Reliability:
     """Verdict "good", "check" or "bad" with its reasons.
 
@@ -203,6 +204,12 @@ def judge(
             2 if outer_change > OUTER_BAD else 1,
             "integration over the hyperparameters: further points would move a quantile by about "
             f"{outer_change:.2f} sd; the posterior of the hyperparameters has an awkward shape, compare with NUTS",
+        )
+    if not_normal > SHIFT_CHECK:
+        say(
+            1,
+            "inner approximation: more latents are far from normal given the hyperparameters than could be given other "
+            f"marginals; a mean or sd of one that was not is off by about {not_normal:.2f} sd; compare with NUTS",
         )
     if n_undefined:
         say(2, f"deterministic marginals: {n_undefined} have no finite mean or sd; compare with NUTS")

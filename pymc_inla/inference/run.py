@@ -170,6 +170,7 @@ def run_inference(
         n_undefined=undefined(latent_summary, theta_summary, predictor_summary),
         theta_k_hat=integral.k_hat,
         cancellation=cancellation,
+        not_normal=choice.not_normal,
     )
     counts |= {
         "n_theta_evaluations": posterior.n_evaluations,

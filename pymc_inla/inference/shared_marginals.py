@@ -13,7 +13,7 @@ from scipy import linalg
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
-from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula, fall_of_sides
+from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula, chain, fall_of_sides
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
 from pymc_inla.inference.node_rules import node_rule
@@ -72,10 +72,19 @@ def shared_copula(point) -> Copula:
     ----------
     point : QuadraturePoint
     """
-    normal = point.first_order
-    profiles = _Profiles(point, normal.sd)
-    sides = {j: (profiles.side(j, -1.0), profiles.side(j, 1.0)) for j in point.approximation.copula if normal.sd[j] > 0}
-    return Copula(normal, sides, profiles.n_passes)
+    if point.approximation.marginals is not None:
+        return Copula(point.first_order, point.approximation.marginals.at(point.theta))
+    sides, n_passes = followed(point)
+    return Copula(point.first_order, sides, n_passes)
+
+
+def followed(point) -> tuple[dict[tuple[int, ...], tuple[list, list]], int]:
+    """Both sides of what a copula of the elements that the approximation names is made of, and the passes over the data
+    they took."""
+    profiles = _Profiles(point)
+    keys = chain(point.first_order.covariance, point.approximation.copula)
+    sides = {key: (profiles.side(key, sd, -1.0), profiles.side(key, sd, 1.0)) for key, sd in keys.items()}
+    return sides, profiles.n_passes
 
 
 def falls(point, elements: np.ndarray, distance: float) -> np.ndarray:
@@ -85,28 +94,29 @@ def falls(point, elements: np.ndarray, distance: float) -> np.ndarray:
     ----------
     point : QuadraturePoint
     """
-    profiles = _Profiles(point, point.first_order.sd)
-    return fall_of_sides([[profiles.side(j, sign, (distance,)) for j in elements] for sign in (-1.0, 1.0)])
+    profiles, sd = _Profiles(point), point.first_order.sd
+    return fall_of_sides([[profiles.side((j,), sd[j], sign, (distance,)) for j in elements] for sign in (-1.0, 1.0)])
 
 
 class _Profiles:
     """Marginals from one mode."""
 
-    def __init__(self, point, normal_sd: np.ndarray):
-        self.integral, self.blocks, self.normal_sd = point.integral, point.approximation.blocks, normal_sd
+    def __init__(self, point):
+        self.integral, self.blocks = point.integral, point.approximation.blocks
         self.rule = node_rule(point.approximation.k, self.blocks.b)
         self.n_passes = 0
 
-    def side(self, j: int, sign: float, distances=DISTANCES) -> list[tuple[float, float]]:
-        """Points (t, log p~_j(t) - log p~_j(0)) on one side of the mode."""
+    def side(self, key: tuple[int, ...], sd: float, sign: float, distances=DISTANCES) -> list[tuple[float, float]]:
+        """Points (t, log p~_j(t) - log p~_j(0)) of the first element j of a key on one side of the mode, where the
+        others stay, in this sd."""
         at, points, last = self.integral, [], 0.0
-        zero, _, _, tangent = self._newton(at, j)
+        zero, _, _, tangent = self._newton(at, key)
         for distance in distances:
-            move = (sign * distance - last) * tangent
+            move = (sign * distance - last) * sd * tangent
             last = sign * distance
             for _ in range(MAX_STEPS):
                 at = self._moved(at, move)
-                newton = None if at is None else self._newton(at, j)
+                newton = None if at is None else self._newton(at, key)
                 if newton is None:
                     return points
                 height, gain, move, tangent = newton
@@ -125,20 +135,21 @@ class _Profiles:
         self.n_passes += 0 if found is None else found.n_passes
         return found
 
-    def _newton(self, at: LocalIntegral, j: int):
-        """log p~_j with f corrected by the gain of a Newton step that leaves x_j where it is, that gain, the step, and
-        how the mode of the others moves with t; None where H_{-j} is not positive definite."""
-        Z = self.blocks.Z
-        along = Z[j] / (Z[j] @ Z[j])
-        N = linalg.null_space(Z[j][None])
+    def _newton(self, at: LocalIntegral, key: tuple[int, ...]):
+        """log p~_j with f corrected by the gain of a Newton step that leaves the elements of the key where they are,
+        that gain, the step, and how the mode of the others moves with x_j; None where their H is not positive
+        definite."""
+        held = self.blocks.Z[list(key)]
+        along, N = np.linalg.pinv(held)[:, 0], linalg.null_space(held)
         H = self.blocks.reduce(at.H)
         try:
             factor = linalg.cho_factor(N.T @ H @ N, lower=True)
         except linalg.LinAlgError:
             return None
+        Z = self.blocks.Z
         slope = N.T @ (Z.T @ at.gradient)
         step = linalg.cho_solve(factor, slope)
         gain = 0.5 * float(slope @ step)
         tangent = along - N @ linalg.cho_solve(factor, N.T @ (H @ along))
         height = at.value + gain - np.sum(np.log(np.diag(factor[0])))
-        return height, gain, Z @ (N @ step), self.normal_sd[j] * (Z @ tangent)
+        return height, gain, Z @ (N @ step), Z @ tangent

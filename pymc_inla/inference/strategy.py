@@ -11,6 +11,7 @@ from pymc_inla.errors import ConvergenceError, InvalidOptionError
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
+from pymc_inla.inference.marginals_of_theta import UNLIKELY, MarginalsOfTheta, design
 from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
@@ -28,8 +29,10 @@ LARGE, LARGE_TOLERANCE = 300_000, 0.05
 
 LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
-BUDGET_OF_COPULA, EVALUATIONS = 5.0, (2, 120, 250, 500)
-"""Seconds for Laplace marginals in a copula, and values of theta that want them, by the number of hyperparameters"""
+BUDGET_OF_COPULA = 5.0
+"""Seconds for following Laplace marginals at the design of `marginals_of_theta`"""
+BUDGET_OF_SCREEN = 2.0
+"""Seconds for the marginals that are looked at to choose them"""
 CANCELLED = 1e-6
 """Relative error of the curvature beyond which nothing is asked"""
 FAR, SKEWED = 2.0, 0.1
@@ -61,6 +64,8 @@ class Choice:
     quadrature_fits: bool = True
     change: InnerChange | None = None
     """What `finer` changes in theta, where it has been measured at theta* already"""
+    not_normal: float = 0.0
+    """What Laplace marginals in a copula would change in latents that are left without, as in `NotNormal`"""
 
 
 def check_strategy(strategy: str) -> None:
@@ -137,9 +142,12 @@ def choose_inner(
         if strategy == "quadrature":
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
         reason = f"quadrature does not fit this model: {obstacle}"
-        if strategy == "auto" and (elements := _not_normal(posterior, mode, lower, upper)):
-            posterior, mode, reason = _with_copula(posterior, mode, elements, reason.removesuffix("."))
-        return replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False), posterior, mode
+        found = _not_normal(posterior, mode, lower, upper) if strategy == "auto" else NotNormal()
+        if found.elements:
+            posterior, mode, how = _with_copula(posterior, mode, found, lower, upper)
+            reason = reason.removesuffix(".") + how
+        chosen = replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False, not_normal=found.left)
+        return chosen, posterior, mode
     quadrature = ThetaPosterior.of(inner)
     quadrature.center = posterior.center
     if strategy == "auto":
@@ -147,7 +155,7 @@ def choose_inner(
         change = compare(posterior, quadrature, mode, lower, upper, how)
         small = functions.n_x + functions.n_eta <= SMALL
         agree = not small or _moments_agree(posterior, quadrature, mode.theta_star, LATENT_TOLERANCE)
-        agree = agree and not _not_normal(quadrature, mode, lower, upper)
+        agree = agree and _not_normal(quadrature, mode, lower, upper) == NotNormal()
         if agree and change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -160,12 +168,13 @@ def choose_inner(
             raise ConvergenceError(f"strategy='quadrature': {NO_VALUE}. Use strategy='laplace', and compare with NUTS.")
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
     inner, posterior, mode, change, reason = refined
-    if elements := _not_normal(posterior, mode, lower, upper):
-        posterior, mode, reason = _with_copula(posterior, mode, elements, reason)
-        inner = posterior.inner
+    found = _not_normal(posterior, mode, lower, upper)
+    if found.elements:
+        posterior, mode, how = _with_copula(posterior, mode, found, lower, upper)
+        inner, reason = posterior.inner, reason + how
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
-    return Choice(inner, "quadrature", reason, finer, name, change=change), posterior, mode
+    return Choice(inner, "quadrature", reason, finer, name, change=change, not_normal=found.left), posterior, mode
 
 
 def _local_quadrature(functions: LGMFunctions, partition: Partition | None):
@@ -209,35 +218,44 @@ def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.n
     return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < tolerance)
 
 
-def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[int, ...]:
-    """Which of the latents that are not integrated by quadrature are far enough from normal, at theta* or FAR sd from
-    it, that Laplace marginals in a copula change a mean or sd of them, or the density of theta.
+@dataclass(frozen=True)
+class NotNormal:
+    """Latents that are not integrated by quadrature and are far enough from normal, at theta* or FAR sd from it, that
+    Laplace marginals in a copula change a mean or sd of them, or the density of theta."""
 
-    It is asked of those whose skewness or distance of mean and mode say so to first order, or whose Laplace marginals
-    at theta* fall otherwise than a normal on both sides together. As many are taken as the budget allows, those that
-    change most first.
-    """
-    inner, steps = posterior.inner, FAR * mode.root.T
-    f, evaluations = inner.functions, EVALUATIONS[min(len(steps), len(EVALUATIONS) - 1)]
-    most = int(BUDGET_OF_COPULA / (inner.work_of_marginal * evaluations))
-    if f.gaussian or f.n_x + f.n_eta > SMALL or most == 0:
-        return ()
-    thetas = np.clip(mode.theta_star + np.vstack([np.zeros((1, len(steps))), steps, -steps]), lower, upper)
+    elements: tuple[int, ...] = ()
+    """Those that the budget allows, those that change most first"""
+    left: float = 0.0
+    """Largest change of a mean, in sd, or of a sd, relative, among the others"""
+
+
+def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> NotNormal:
+    """Find them among those whose skewness or distance of mean and mode say so to first order, or whose Laplace
+    marginals at theta* fall otherwise than a normal on both sides together."""
+    inner, d = posterior.inner, len(mode.theta_star)
+    f = inner.functions
+    if f.gaussian or f.n_x + f.n_eta > SMALL:
+        return NotNormal()
+
+    def affordable(seconds: float, evaluations: int) -> int:
+        return int(seconds / (inner.work_of_marginal * evaluations))
+
+    thetas = _around(mode, lower, upper, FAR * np.vstack([np.zeros((1, d)), np.eye(d), -np.eye(d)]))
     known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
-    if not known:
-        return ()
     points = [posterior.point(e.theta) for e in known]
-    if max(point.cancellation for point in points) > CANCELLED:
-        return ()  # third derivatives are rounding
+    if not known or max(point.cancellation for point in points) > CANCELLED:
+        return NotNormal()  # third derivatives are rounding
     first = [point.shared for point in points]
     skewed = np.max([np.maximum(_in_sd(c.mean_shift, c.sd), np.abs(c.skewness)) for c in first], axis=0)
     elements = np.argsort(-skewed, kind="stable")
-    elements = elements[first[0].sd[elements] > 0][:most]
+    elements = elements[first[0].sd[elements] > 0][: affordable(BUDGET_OF_SCREEN, len(thetas))]
+    if not len(elements):
+        return NotNormal()
     fall = points[0].falls(elements, FAR)
     heavy = np.nan_to_num(np.abs(0.5 * fall.sum(0) + 0.5 * FAR**2), nan=np.inf)
     elements = elements[(skewed[elements] > SKEWED) | (heavy > HEAVY)]  # the most skewed one first
     if not len(elements):
-        return ()
+        return NotNormal()
     copula, changes, densities = inner.with_copula(tuple(elements.tolist())), [], []
     for normal, c in zip(known, first, strict=True):
         other = copula.evaluate(normal.theta, normal, gradient=False)
@@ -247,11 +265,21 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tup
             changes.append(np.maximum(shift, _in_sd(better.sd - c.sd, c.sd))[elements])
             densities.append(other.log_posterior - normal.log_posterior)
     if not changes:
-        return ()
-    changed = elements[np.max(changes, axis=0) > TOLERANCE]
-    if not len(changed) and np.ptp(densities) > TOLERANCE:
-        changed = elements
-    return tuple(changed.tolist())
+        return NotNormal()
+    change = np.max(changes, axis=0)
+    if np.any(change > TOLERANCE):
+        elements, change = elements[change > TOLERANCE], change[change > TOLERANCE]
+    elif np.ptp(densities) <= TOLERANCE:
+        return NotNormal()
+    most = affordable(BUDGET_OF_COPULA, len(design(d)))
+    order = np.argsort(-change, kind="stable") if len(elements) > most else np.arange(len(elements))
+    taken, left = np.split(order, [most])
+    return NotNormal(tuple(elements[taken].tolist()), float(np.max(change[left], initial=0.0)))
+
+
+def _around(mode: ThetaMode, lower, upper, z: np.ndarray) -> np.ndarray:
+    """Values of theta (K, d) at the rows of z, within the range that is searched"""
+    return np.clip(mode.to_theta(z), lower, upper)
 
 
 def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
@@ -259,12 +287,22 @@ def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
 
 def _with_copula(
-    posterior: ThetaPosterior, mode: ThetaMode, elements: tuple[int, ...], reason: str
+    posterior: ThetaPosterior, mode: ThetaMode, found: NotNormal, lower, upper
 ) -> tuple[ThetaPosterior, ThetaMode, str]:
-    better = ThetaPosterior.of(posterior.inner.with_copula(elements))
+    """The same with a copula for these latents, and what to say of it."""
+    marginals = None
+    if len(mode.theta_star):
+        inner = posterior.inner.with_copula(found.elements)
+        thetas = np.unique(_around(mode, lower, upper, design(len(mode.theta_star))), axis=0)
+        lowest = posterior(mode.theta_star).log_posterior - UNLIKELY
+        known = [e for e in posterior.evaluate_all(thetas, keep=False) if e.log_posterior > lowest]
+        sides = [inner.evaluate(e.theta, e, gradient=False).sides() for e in known]
+        marginals = MarginalsOfTheta.of(mode, np.array([e.theta for e in known]), sides)
+    better = ThetaPosterior.of(posterior.inner.with_copula(found.elements, marginals))
     better.near, better.center = posterior, posterior.center
     mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
-    return better, mode, f"{reason}; Laplace marginals in a copula for {len(elements)} latents, not normal given theta"
+    how = f"; Laplace marginals in a copula for {len(found.elements)} latents, not normal given theta"
+    return better, mode, how
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):

@@ -1,0 +1,78 @@
+"""Laplace marginals of latents as functions of theta.
+
+Following them takes longer than all else at one theta. In units of the mode and sd at each theta the shape of a
+marginal changes slowly with theta: log p~_j(t) - log p~_j(0) at the distances of `copula` is followed at points of a
+design around theta* and interpolated in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_inla.inference.ccd import fractional_factorial
+from pymc_inla.inference.copula import DEPTH, FEWEST
+from pymc_inla.inference.emulator import Emulator
+from pymc_inla.inference.hyper_mode import ThetaMode
+
+DISTANCES = (0.6, 1.2, 1.8, 2.5, 3.5, 5.0, 7.0), (1.25, 2.5)
+"""Distances of the design from theta* along both directions of an axis, in sd, for one hyperparameter and for more; its
+corners are as far away as the last points on the axes"""
+UNLIKELY = 12.0
+"""Fall of log p~(theta | y) from theta* beyond which a point of the design is left out"""
+
+
+def design(d: int) -> np.ndarray:
+    """Points around theta*, in sd, (K, d): the center, points on the axes and the corners of a factorial design."""
+    distances = DISTANCES[min(d, 2) - 1]
+    axes = [s * r * axis for axis in np.eye(d) for r in distances for s in (-1.0, 1.0)]
+    corners = distances[-1] / np.sqrt(d) * fractional_factorial(d) if d > 1 else np.zeros((0, d))
+    return np.vstack([np.zeros((1, d)), *axes, corners])
+
+
+@dataclass(frozen=True)
+class MarginalsOfTheta:
+    """Points of Laplace marginals, interpolated in theta."""
+
+    mode: ThetaMode
+    emulator: Emulator
+    coefficients: np.ndarray
+    """One column for each point of a marginal"""
+    distances: dict[tuple[int, ...], tuple[tuple[float, ...], tuple[float, ...]]]
+    """By the keys of `copula.chain`, where points are below and above the mode"""
+
+    @classmethod
+    def of(
+        cls, mode: ThetaMode, thetas: np.ndarray, sides: list[dict[tuple[int, ...], tuple[list, list]]]
+    ) -> MarginalsOfTheta:
+        """From what was followed at some thetas (K, d): of each theta, `sides` of `copula.Copula`."""
+        emulator = Emulator.at(mode.to_z(thetas), degree=1)
+        distances, values = {}, []
+        for key in sides[0]:
+            if all(key in at and min(len(side) for side in at[key]) >= FEWEST for at in sides):
+                farthest = [max((at[key][side] for at in sides), key=len) for side in (0, 1)]
+                distances[key] = tuple(tuple(t for t, _ in points) for points in farthest)
+                values += [[_extended(at[key][side], distances[key][side]) for at in sides] for side in (0, 1)]
+        columns = np.concatenate([np.array(v) for v in values], axis=1) if values else np.zeros((len(sides), 0))
+        return cls(mode, emulator, emulator.coefficients(columns), distances)
+
+    def at(self, theta: np.ndarray) -> dict[tuple[int, ...], tuple[list, list]]:
+        """`sides` of `copula.Copula` at one theta (d,); outside of the design those at its border."""
+        z = self.mode.to_z(theta)
+        z = z * min(1.0, DISTANCES[min(len(z), 2) - 1][-1] / max(np.linalg.norm(z), 1e-300))
+        values = iter(self.emulator.predict(self.coefficients, z[None])[0])
+        sides = {key: [[(t, next(values)) for t in side] for side in both] for key, both in self.distances.items()}
+        return {key: tuple(_until_negligible(side) for side in both) for key, both in sides.items()}
+
+
+def _extended(points: list[tuple[float, float]], distances: tuple[float, ...]) -> list[float]:
+    """Values at all distances: those of the points, and beyond them, where next to nothing is left, on a line."""
+    (t0, f0), (t1, f1) = [(0.0, 0.0), *points][-2:]
+    return [f for _, f in points] + [f1 + (f1 - f0) / (t1 - t0) * (t - t1) for t in distances[len(points) :]]
+
+
+def _until_negligible(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points up to the first one that a marginal is not followed beyond"""
+    last = next((k for k, (_, f) in enumerate(points) if f < -DEPTH), len(points) - 1)
+    return points[: last + 1]
