@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, logsumexp, stdtrit
 
+from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, morton_key, normalize
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
@@ -97,6 +98,11 @@ def integrate_importance(
         The highest first.
     max_points : int
         Bound on the number of evaluations of the design.
+
+    Raises
+    ------
+    ConvergenceError
+        If the emulator has its mass where there is none.
     """
     mode = modes[0]
     d = len(mode.theta_star)
@@ -137,11 +143,18 @@ def integrate_importance(
         emulator, coefficients = emulate()
         if efficiency > GOOD_EFFICIENCY:
             break
+    base, _ = normalize((1 - TEMPER) * predicted)
+    ratio = np.exp(f_new - predicted)
+    if not base @ ratio > 0:
+        raise ConvergenceError(
+            f"integration over the hyperparameters: where an emulator of their posterior from {len(f_all)} evaluations "
+            "expects its mass there is none, as where the density of a scale of scales has no mode. Write "
+            "hyperparameters whose priors depend on another one without it (mu + tau * z, z ~ Normal(0, 1)), or give "
+            "that one a prior that keeps it away from zero."
+        )
     smooth, k_hat = smooth_log_weights(log_ratio)
     log_jacobian = np.linalg.slogdet(mode.root)[1]
     # the integral of the emulator that the last points were drawn from, times the mean of truth / emulator under it
-    base, _ = normalize((1 - TEMPER) * predicted)
-    ratio = np.exp(f_new - predicted)
     log_ml = log_sum - np.log(CLOUD) + np.log(base @ ratio) + log_jacobian
     error = np.sqrt(np.sum((base * (ratio - base @ ratio)) ** 2)) / (base @ ratio)
 
