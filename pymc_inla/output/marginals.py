@@ -117,8 +117,7 @@ def derived_marginals(
 ) -> NamedMarginals:
     """Marginals of the scalars of the model that are monotone functions of one scalar hyperparameter.
 
-    A precision that the model computes from a standard deviation is one. Moments of which the grid holds only a part
-    are NaN: such a precision may have none.
+    A precision that the model computes from a standard deviation is one.
 
     Parameters
     ----------
@@ -136,9 +135,6 @@ def derived_marginals(
             continue
         j = dict(sources)[name].start
         row, densities[name] = change_variable(marginals, j, values, slopes, quantiles)
-        first, second = moments_on_grid(values, marginals.density[j])
-        row[STATISTICS.index("mean")] *= 1.0 if first else np.nan
-        row[STATISTICS.index("sd")] *= 1.0 if second else np.nan
         statistics[name] = row
     return NamedMarginals(statistics, densities)
 
@@ -235,7 +231,8 @@ def change_variable(marginals: Marginals, j: int, values: np.ndarray, slopes: np
     """Statistics and density of g(theta_j), for a monotone g, from those of theta_j.
 
     Moments are integrals over theta (trapezoidal rule, which converges fast for densities that vanish at both ends);
-    quantiles are mapped.
+    quantiles are mapped. Moments of which the grid holds only a part are NaN: a precision may have none, nor need a
+    scale under a flat prior.
 
     Parameters
     ----------
@@ -251,6 +248,8 @@ def change_variable(marginals: Marginals, j: int, values: np.ndarray, slopes: np
     mass = np.trapezoid(density, theta)
     mean = np.trapezoid(values * density, theta) / mass
     sd = np.sqrt(np.trapezoid((values - mean) ** 2 * density, theta) / mass)
+    first, second = moments_on_grid(values, density)
+    mean, sd = mean if first else np.nan, sd if second else np.nan
     slopes = np.abs(slopes)
     natural_density = np.divide(density, slopes * mass, out=np.zeros_like(density), where=slopes > 0)
     if values[-1] < values[0]:

@@ -37,8 +37,9 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     pandas.DataFrame
         One row per scalar, labeled as ArviZ does (`u[3]`), with the columns mean, sd, q2.5, q25, q50, q75, q97.5, mode,
         and `source`: "marginal" for deterministic marginals, "draws" for other deterministic variables of the model,
-        whose numbers come from the posterior draws. Mean and sd of a function of a hyperparameter are NaN where they
-        come from its farthest tails, as those of a precision that may be infinite: they need not exist.
+        whose numbers come from the posterior draws. Mean and sd of a hyperparameter, or of a function of one, are NaN
+        where they come from its farthest tails, as those of a precision that may be infinite, or of a scale of three
+        groups under a flat prior: they need not exist.
 
     Raises
     ------
