@@ -22,10 +22,13 @@ from pymc_inla.compile.graph import replace_nodes
 from pymc_inla.compile.normal_tail import finite_normal_tails
 from pymc_inla.compile.parameter_checks import check_each
 from pymc_inla.compile.probabilities import exact_logarithms, finite_complements
+from pymc_inla.compile.scalar_loops import loop_over_arrays
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
 from pymc_inla.compile.ufuncs import use_ufuncs
 
-INTERPRETED = SequentialGraphRewriter(MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs), MergeOptimizer())
+INTERPRETED = SequentialGraphRewriter(
+    MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs, loop_over_arrays), MergeOptimizer()
+)
 LARGE = 20_000
 """Observations above which generating machine code pays for itself"""
 

@@ -92,10 +92,17 @@ def _elementwise(node):
         ufunc, sig = op.ufunc or node.tag.ufunc, None
     if sig is not None:
         return lambda *inputs: np.asarray(ufunc(*inputs, sig=sig), dtype=dtype)
-    of_doubles = dtype == np.float64 and all(v.dtype == "float64" for v in node.inputs)
-    if of_doubles and isinstance(ufunc, np.ufunc) and any(t.endswith("->d") for t in ufunc.types):
+    if isinstance(ufunc, np.ufunc) and _result_type(ufunc, node.inputs) == dtype:
         return ufunc
     return lambda *inputs: np.asarray(ufunc(*inputs), dtype=dtype)
+
+
+def _result_type(ufunc, inputs):
+    """What NumPy makes of arguments of these types by itself, None where it has no loop for them."""
+    try:
+        return ufunc.resolve_dtypes((*(np.dtype(v.dtype) for v in inputs), *[None] * ufunc.nout))[-1]
+    except TypeError:
+        return None
 
 
 def _shuffle(op):
