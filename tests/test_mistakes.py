@@ -34,6 +34,14 @@ def in_context(**arguments):
         return pm.fit(method="inla", **arguments)
 
 
+def rows_of_predictions():
+    with pm.Model() as model:
+        x = pm.Data("x", X)
+        pm.Poisson("y", pm.math.exp(pm.Normal("a", 0, 1) + pm.Normal("b", 0, 1) * x), observed=COUNTS, shape=x.shape)
+        pm.set_data({"x": np.zeros(3)})
+    return model
+
+
 def nothing_observed():
     with pm.Model() as model:
         a = pm.Normal("a", 0, 1)
@@ -155,6 +163,7 @@ WRONG_DATA = [
         InvalidDataError,
         ["y: there are no observations", "size 0"],
     ),
+    (lambda: fit(rows_of_predictions()), InvalidDataError, ["y:", "(30,)", "(3,)", "pm.set_data"]),
     (lambda: fit(index_from_one()), InvalidDataError, ["out of bounds", "from 0", "pandas.factorize"]),
 ]
 

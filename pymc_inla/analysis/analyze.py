@@ -50,11 +50,11 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_labeled(model)
     refuse_minibatch(model)
     check_responses(model)
-    check_response_shapes(model)
     with warnings.catch_warnings():
         # meant for who goes on with a copy of the model and the old process; this copy is only read
         warnings.filterwarnings("ignore", "Detected variables likely created by GP objects")
         frozen = write_out_composites(freeze_dims_and_data(model))
+    check_response_shapes(frozen)
     use_scales_and_correlations(frozen)
     # without a C compiler, whose modules would take seconds to build for functions that run once
     with pytensor.config.change_flags(cxx=""):

@@ -82,7 +82,8 @@ def check_response_shapes(model) -> None:
         if len(widest) > len(observed) or any(n != own and n != 1 for own, n in aligned):
             raise InvalidDataError(
                 f"{rv.name}: its observed values have shape {observed} and its parameters {widest}, so that they do "
-                "not belong to each other one to one. Give both the same shape (for example observed=y.ravel())."
+                "not belong to each other one to one. Give both the same shape (for example observed=y.ravel()); data "
+                "that pm.set_data has replaced for predictions have to be set back."
             )
 
 
