@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymc_inla.inference.ccd import fractional_factorial
-from pymc_inla.inference.copula import DEPTH, FEWEST
+from pymc_inla.inference.copula import DEPTH, FEWEST, LEAST_SLOPE
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
 
@@ -21,6 +21,11 @@ DISTANCES = (0.6, 1.2, 1.8, 2.5, 3.5, 5.0, 7.0), (1.25, 2.5)
 corners are as far away as the last points on the axes"""
 UNLIKELY = 12.0
 """Fall of log p~(theta | y) from theta* beyond which a point of the design is left out"""
+
+
+def between(d: int) -> np.ndarray:
+    """Points around theta*, in sd, (K, d), at which an interpolation between points of the design is compared"""
+    return np.vstack([s * r * axis for axis in np.eye(d) for r in ((0.9, 3.0) if d == 1 else (0.8,)) for s in (-1, 1)])
 
 
 def design(d: int) -> np.ndarray:
@@ -43,33 +48,50 @@ class MarginalsOfTheta:
     """By the keys of `copula.chain`, where points are below and above the mode"""
 
     @classmethod
-    def of(
-        cls, mode: ThetaMode, thetas: np.ndarray, sides: list[dict[tuple[int, ...], tuple[list, list]]]
-    ) -> MarginalsOfTheta:
-        """From what was followed at some thetas (K, d): of each theta, `sides` of `copula.Copula`."""
-        emulator = Emulator.at(mode.to_z(thetas), degree=1)
-        distances, values = {}, []
-        for key in sides[0]:
-            if all(key in at and min(len(side) for side in at[key]) >= FEWEST for at in sides):
-                farthest = [max((at[key][side] for at in sides), key=len) for side in (0, 1)]
-                distances[key] = tuple(tuple(t for t, _ in points) for points in farthest)
-                values += [[_extended(at[key][side], distances[key][side]) for at in sides] for side in (0, 1)]
-        columns = np.concatenate([np.array(v) for v in values], axis=1) if values else np.zeros((len(sides), 0))
-        return cls(mode, emulator, emulator.coefficients(columns), distances)
+    def of(cls, mode: ThetaMode, thetas: np.ndarray, sides: list[dict[tuple[int, ...], tuple[list, list]]]):
+        """From what was followed at some thetas (K, d), the first of them theta*: of each, `sides` of `copula.Copula`.
+
+        A theta at which a side ends early that does not end early at theta* is left out.
+        """
+        known = {key: both for key, both in sides[0].items() if min(map(len, both)) >= FEWEST}
+        whole = {key: [_is_whole(side) for side in both] for key, both in known.items()}
+        usable = [
+            all(
+                len(at.get(key, ((), ()))[side]) >= FEWEST and _is_whole(at[key][side]) >= whole[key][side]
+                for key in known
+                for side in (0, 1)
+            )
+            for at in sides
+        ]
+        sides = [at for at, ok in zip(sides, usable, strict=True) if ok]
+        emulator = Emulator.at(mode.to_z(thetas[usable]), degree=1)
+        distances, columns = {}, [np.zeros((len(sides), 0))]
+        for key in known:
+            farthest = [max((at[key][side] for at in sides), key=len) for side in (0, 1)]
+            distances[key] = tuple(tuple(t for t, _ in points) for points in farthest)
+            columns += [np.array([_extended(at[key][side], distances[key][side]) for at in sides]) for side in (0, 1)]
+        return cls(mode, emulator, emulator.coefficients(np.concatenate(columns, axis=1)), distances)
 
     def at(self, theta: np.ndarray) -> dict[tuple[int, ...], tuple[list, list]]:
         """`sides` of `copula.Copula` at one theta (d,); outside of the design those at its border."""
-        z = self.mode.to_z(theta)
-        z = z * min(1.0, DISTANCES[min(len(z), 2) - 1][-1] / max(np.linalg.norm(z), 1e-300))
-        values = iter(self.emulator.predict(self.coefficients, z[None])[0])
+        z, nodes = self.mode.to_z(theta), self.emulator.nodes
+        # the point of the design farthest in this direction says where the border is
+        border = np.max(nodes @ z, initial=0.0) / max(z @ z, 1e-300)
+        values = iter(self.emulator.predict(self.coefficients, min(1.0, border) * z[None])[0])
         sides = {key: [[(t, next(values)) for t in side] for side in both] for key, both in self.distances.items()}
         return {key: tuple(_until_negligible(side) for side in both) for key, both in sides.items()}
+
+
+def _is_whole(points: list[tuple[float, float]]) -> bool:
+    """Whether a side has been followed until little is left of it"""
+    return bool(points) and points[-1][1] < -0.5 * DEPTH
 
 
 def _extended(points: list[tuple[float, float]], distances: tuple[float, ...]) -> list[float]:
     """Values at all distances: those of the points, and beyond them, where next to nothing is left, on a line."""
     (t0, f0), (t1, f1) = [(0.0, 0.0), *points][-2:]
-    return [f for _, f in points] + [f1 + (f1 - f0) / (t1 - t0) * (t - t1) for t in distances[len(points) :]]
+    slope = min((f1 - f0) / abs(t1 - t0), -LEAST_SLOPE)
+    return [f for _, f in points] + [f1 + slope * abs(t - t1) for t in distances[len(points) :]]
 
 
 def _until_negligible(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ from pymc_inla.errors import ConvergenceError, InvalidOptionError
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
-from pymc_inla.inference.marginals_of_theta import UNLIKELY, MarginalsOfTheta, design
+from pymc_inla.inference.marginals_of_theta import UNLIKELY, MarginalsOfTheta, between, design
 from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
@@ -29,9 +29,11 @@ LARGE, LARGE_TOLERANCE = 300_000, 0.05
 
 LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
-BUDGET_OF_COPULA = 5.0
+TOO_FAR = 0.1
+"""Error of log p(theta | y) up to which marginals are interpolated"""
+BUDGET_OF_COPULA = 3.0
 """Seconds for following Laplace marginals at the design of `marginals_of_theta`"""
-BUDGET_OF_SCREEN = 2.0
+BUDGET_OF_SCREEN = 1.0
 """Seconds for the marginals that are looked at to choose them"""
 CANCELLED = 1e-6
 """Relative error of the curvature beyond which nothing is asked"""
@@ -278,8 +280,9 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> Not
 
 
 def _around(mode: ThetaMode, lower, upper, z: np.ndarray) -> np.ndarray:
-    """Values of theta (K, d) at the rows of z, within the range that is searched"""
-    return np.clip(mode.to_theta(z), lower, upper)
+    """Values of theta (K, d) at the rows of z, within the range that is searched, each once"""
+    thetas = np.clip(mode.to_theta(z), lower, upper)
+    return thetas[np.sort(np.unique(thetas, axis=0, return_index=True)[1])]
 
 
 def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
@@ -289,16 +292,27 @@ def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
 def _with_copula(
     posterior: ThetaPosterior, mode: ThetaMode, found: NotNormal, lower, upper
 ) -> tuple[ThetaPosterior, ThetaMode, str]:
-    """The same with a copula for these latents, and what to say of it."""
-    marginals = None
-    if len(mode.theta_star):
-        inner = posterior.inner.with_copula(found.elements)
-        thetas = np.unique(_around(mode, lower, upper, design(len(mode.theta_star))), axis=0)
+    """The same with a copula for these latents, and what to say of it.
+
+    Their marginals are followed at every theta where an interpolation changes log p(theta | y) by more than TOO_FAR.
+    """
+    inner, d = posterior.inner.with_copula(found.elements), len(mode.theta_star)
+    if d:
+        points = [_around(mode, lower, upper, z) for z in (design(d), between(d))]
         lowest = posterior(mode.theta_star).log_posterior - UNLIKELY
-        known = [e for e in posterior.evaluate_all(thetas, keep=False) if e.log_posterior > lowest]
+        known, compared = (
+            [e for e in posterior.evaluate_all(thetas, keep=False) if e.log_posterior > lowest] for thetas in points
+        )
         sides = [inner.evaluate(e.theta, e, gradient=False).sides() for e in known]
         marginals = MarginalsOfTheta.of(mode, np.array([e.theta for e in known]), sides)
-    better = ThetaPosterior.of(posterior.inner.with_copula(found.elements, marginals))
+        interpolated = inner.with_copula(found.elements, marginals)
+        both = [
+            [each.evaluate(e.theta, e, gradient=False).log_posterior for e in compared]
+            for each in (inner, interpolated)
+        ]
+        if np.all(np.abs(np.subtract(*both)) < TOO_FAR):
+            inner = interpolated
+    better = ThetaPosterior.of(inner)
     better.near, better.center = posterior, posterior.center
     mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
     how = f"; Laplace marginals in a copula for {len(found.elements)} latents, not normal given theta"
