@@ -31,6 +31,8 @@ LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
 TOO_FAR = 0.1
 """Error of log p(theta | y) up to which marginals are interpolated"""
+BUDGET_EVERYWHERE, EVALUATIONS = 10.0, (120, 250, 500)
+"""Seconds for following them at every theta instead, and how many values there are, by the number of hyperparameters"""
 BUDGET_OF_COPULA = 3.0
 """Seconds for following Laplace marginals at the design of `marginals_of_theta`"""
 BUDGET_OF_SCREEN = 1.0
@@ -144,11 +146,11 @@ def choose_inner(
         if strategy == "quadrature":
             raise InvalidOptionError(f"strategy='quadrature' does not fit this model: {obstacle} Use strategy='auto'.")
         reason = f"quadrature does not fit this model: {obstacle}"
-        found = _not_normal(posterior, mode, lower, upper) if strategy == "auto" else NotNormal()
-        if found.elements:
-            posterior, mode, how = _with_copula(posterior, mode, found, lower, upper)
-            reason = reason.removesuffix(".") + how
-        chosen = replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False, not_normal=found.left)
+        left = 0.0
+        if strategy == "auto":
+            posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
+            reason = reason.removesuffix(".") + how if how else reason
+        chosen = replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False, not_normal=left)
         return chosen, posterior, mode
     quadrature = ThetaPosterior.of(inner)
     quadrature.center = posterior.center
@@ -170,13 +172,11 @@ def choose_inner(
             raise ConvergenceError(f"strategy='quadrature': {NO_VALUE}. Use strategy='laplace', and compare with NUTS.")
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
     inner, posterior, mode, change, reason = refined
-    found = _not_normal(posterior, mode, lower, upper)
-    if found.elements:
-        posterior, mode, how = _with_copula(posterior, mode, found, lower, upper)
-        inner, reason = posterior.inner, reason + how
+    posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
+    inner = posterior.inner
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
-    return Choice(inner, "quadrature", reason, finer, name, change=change, not_normal=found.left), posterior, mode
+    return Choice(inner, "quadrature", reason + how, finer, name, change=change, not_normal=left), posterior, mode
 
 
 def _local_quadrature(functions: LGMFunctions, partition: Partition | None):
@@ -226,9 +226,16 @@ class NotNormal:
     Laplace marginals in a copula change a mean or sd of them, or the density of theta."""
 
     elements: tuple[int, ...] = ()
-    """Those that the budget allows, those that change most first"""
+    """Those that the budget allows, the most important ones first"""
+    changes: tuple[float, ...] = ()
+    """How much a mean, in sd, or a sd, relative, of each changes"""
     left: float = 0.0
-    """Largest change of a mean, in sd, or of a sd, relative, among the others"""
+    """The largest of these among the others"""
+
+    def first(self, most: int) -> "NotNormal":
+        """So many of them"""
+        left = max((self.left, *self.changes[most:]))
+        return NotNormal(self.elements[:most], self.changes[:most], left)
 
 
 def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> NotNormal:
@@ -239,9 +246,6 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> Not
     if f.gaussian or f.n_x + f.n_eta > SMALL:
         return NotNormal()
 
-    def affordable(seconds: float, evaluations: int) -> int:
-        return int(seconds / (inner.work_of_marginal * evaluations))
-
     thetas = _around(mode, lower, upper, FAR * np.vstack([np.zeros((1, d)), np.eye(d), -np.eye(d)]))
     known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
     points = [posterior.point(e.theta) for e in known]
@@ -250,7 +254,7 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> Not
     first = [point.shared for point in points]
     skewed = np.max([np.maximum(_in_sd(c.mean_shift, c.sd), np.abs(c.skewness)) for c in first], axis=0)
     elements = np.argsort(-skewed, kind="stable")
-    elements = elements[first[0].sd[elements] > 0][: affordable(BUDGET_OF_SCREEN, len(thetas))]
+    elements = elements[first[0].sd[elements] > 0][: _affordable(inner, BUDGET_OF_SCREEN, len(thetas))]
     if not len(elements):
         return NotNormal()
     fall = points[0].falls(elements, FAR)
@@ -273,10 +277,14 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> Not
         elements, change = elements[change > TOLERANCE], change[change > TOLERANCE]
     elif np.ptp(densities) <= TOLERANCE:
         return NotNormal()
-    most = affordable(BUDGET_OF_COPULA, len(design(d)))
+    most = _affordable(inner, BUDGET_OF_COPULA, len(design(d)))
     order = np.argsort(-change, kind="stable") if len(elements) > most else np.arange(len(elements))
-    taken, left = np.split(order, [most])
-    return NotNormal(tuple(elements[taken].tolist()), float(np.max(change[left], initial=0.0)))
+    return NotNormal(tuple(elements[order].tolist()), tuple(change[order].tolist())).first(most)
+
+
+def _affordable(inner, seconds: float, evaluations: int) -> int:
+    """How many marginals can be followed so many times"""
+    return int(seconds / (inner.work_of_marginal * evaluations))
 
 
 def _around(mode: ThetaMode, lower, upper, z: np.ndarray) -> np.ndarray:
@@ -290,12 +298,17 @@ def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
 
 def _with_copula(
-    posterior: ThetaPosterior, mode: ThetaMode, found: NotNormal, lower, upper
-) -> tuple[ThetaPosterior, ThetaMode, str]:
-    """The same with a copula for these latents, and what to say of it.
+    posterior: ThetaPosterior, mode: ThetaMode, lower, upper
+) -> tuple[ThetaPosterior, ThetaMode, str, float]:
+    """The same with a copula for latents that are not normal, what to say of it, and what it would change in those that
+    are left.
 
-    Their marginals are followed at every theta where an interpolation changes log p(theta | y) by more than TOO_FAR.
+    Where an interpolation of their marginals in theta changes log p(theta | y) by more than TOO_FAR, as many as the
+    budget allows are followed at every theta.
     """
+    found = _not_normal(posterior, mode, lower, upper)
+    if not found.elements:
+        return posterior, mode, "", found.left
     inner, d = posterior.inner.with_copula(found.elements), len(mode.theta_star)
     if d:
         points = [_around(mode, lower, upper, z) for z in (design(d), between(d))]
@@ -312,11 +325,17 @@ def _with_copula(
         ]
         if np.all(np.abs(np.subtract(*both)) < TOO_FAR):
             inner = interpolated
+        else:
+            evaluations = EVALUATIONS[min(d, len(EVALUATIONS)) - 1]
+            found = found.first(_affordable(inner, BUDGET_EVERYWHERE, evaluations))
+            if not found.elements:
+                return posterior, mode, "", found.left
+            inner = inner.with_copula(found.elements)
     better = ThetaPosterior.of(inner)
     better.near, better.center = posterior, posterior.center
     mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
     how = f"; Laplace marginals in a copula for {len(found.elements)} latents, not normal given theta"
-    return better, mode, how
+    return better, mode, how, found.left
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):
