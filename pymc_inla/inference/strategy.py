@@ -232,7 +232,7 @@ class NotNormal:
     left: float = 0.0
     """The largest of these among the others"""
 
-    def first(self, most: int) -> "NotNormal":
+    def first(self, most: int) -> NotNormal:
         """So many of them"""
         left = max((self.left, *self.changes[most:]))
         return NotNormal(self.elements[:most], self.changes[:most], left)
