@@ -122,12 +122,16 @@ def _tail(slope: float, height: float) -> tuple[np.ndarray, np.ndarray]:
     return distance, height - fall * distance
 
 
+def _own_variance(S: np.ndarray, j: int, others: list[int]) -> float:
+    """What is left of the variance of x_j given others, which may determine each other"""
+    return float(S[j, j] - S[j, others] @ np.linalg.lstsq(S[np.ix_(others, others)], S[others, j])[0])
+
+
 def _with_variance_of_their_own(S: np.ndarray, elements: list[int]) -> np.ndarray:
     """The elements that those before them do not determine nearly."""
     T: list[int] = []
     for j in elements:
-        explained = S[j, T] @ np.linalg.solve(S[np.ix_(T, T)], S[T, j]) if T else 0.0
-        if S[j, j] - explained > OWN_VARIANCE * S[j, j]:
+        if _own_variance(S, j, T) > OWN_VARIANCE * S[j, j]:
             T.append(j)
     return np.array(T, dtype=np.int64)
 
@@ -140,8 +144,7 @@ def chain(S: np.ndarray, elements: tuple[int, ...]) -> dict[tuple[int, ...], flo
         if S[j, j] <= 0:
             continue
         keys[j,] = float(np.sqrt(S[j, j]))
-        before = list(held)
-        own = S[j, j] - S[j, before] @ np.linalg.lstsq(S[np.ix_(before, before)], S[before, j])[0]
+        own = _own_variance(S, j, list(held))
         if held and own > LEAST_VARIANCE * S[j, j]:
             keys[j, *held] = float(np.sqrt(own))
         held = (*held, j)
@@ -163,7 +166,7 @@ class Copula:
     """
 
     def __init__(self, normal: FirstOrder, sides: dict[int, tuple[list, list]], n_passes: int = 0):
-        self.normal, self.n_passes = normal, n_passes
+        self.normal, self.sides, self.n_passes = normal, sides, n_passes
         self.marginals, self.given = {}, []
         for (j, *held), (below, above) in sides.items():
             if min(len(below), len(above)) < FEWEST:

@@ -121,10 +121,6 @@ class LaplacePoint:
         conditional = ConditionalLaplace(self, elements)
         return fall_of_sides([conditional.side(sign, (distance,)) for sign in (-1.0, 1.0)])
 
-    def sides(self) -> dict[tuple[int, ...], tuple[list, list]]:
-        """What the copula that the approximation names is made of. See `pymc_inla.inference.copula.Copula`."""
-        return ConditionalLaplace(self, np.array(self.approximation.copula)).sides()
-
     def skewness(self, sd) -> np.ndarray:
         """Third cumulant to first order over sd^3: sum_i l_i^(3) cov(x_j, eta_i)^3 / sd_j^3 (Rue et al. 2009, eq. 23).
 

@@ -21,7 +21,7 @@ from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
 from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.node_rules import node_rule
-from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, followed, shared_copula
+from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, shared_copula
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
@@ -75,10 +75,6 @@ class QuadraturePoint:
     def falls(self, elements: np.ndarray, distance: float) -> np.ndarray:
         """Of the Laplace marginals of some elements of x_S from their mode to -distance and distance sd, (2, m)"""
         return falls(self, elements, distance)
-
-    def sides(self) -> dict[tuple[int, ...], tuple[list, list]]:
-        """What the copula that the approximation names is made of. See `pymc_inla.inference.copula.Copula`."""
-        return followed(self)[0]
 
     @cached_property
     def conditional_draws(self):

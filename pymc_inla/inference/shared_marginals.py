@@ -74,11 +74,11 @@ def shared_copula(point) -> Copula:
     """
     if point.approximation.marginals is not None:
         return Copula(point.first_order, point.approximation.marginals.at(point.theta))
-    sides, n_passes = followed(point)
+    sides, n_passes = _followed(point)
     return Copula(point.first_order, sides, n_passes)
 
 
-def followed(point) -> tuple[dict[tuple[int, ...], tuple[list, list]], int]:
+def _followed(point) -> tuple[dict[tuple[int, ...], tuple[list, list]], int]:
     """Both sides of what a copula of the elements that the approximation names is made of, and the passes over the data
     they took."""
     profiles = _Profiles(point)

@@ -245,7 +245,6 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> Not
     f = inner.functions
     if f.gaussian or f.n_x + f.n_eta > SMALL:
         return NotNormal()
-
     thetas = _around(mode, lower, upper, FAR * np.vstack([np.zeros((1, d)), np.eye(d), -np.eye(d)]))
     known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
     points = [posterior.point(e.theta) for e in known]
@@ -310,32 +309,35 @@ def _with_copula(
     if not found.elements:
         return posterior, mode, "", found.left
     inner, d = posterior.inner.with_copula(found.elements), len(mode.theta_star)
-    if d:
-        points = [_around(mode, lower, upper, z) for z in (design(d), between(d))]
-        lowest = posterior(mode.theta_star).log_posterior - UNLIKELY
-        known, compared = (
-            [e for e in posterior.evaluate_all(thetas, keep=False) if e.log_posterior > lowest] for thetas in points
-        )
-        sides = [inner.evaluate(e.theta, e, gradient=False).sides() for e in known]
-        marginals = MarginalsOfTheta.of(mode, np.array([e.theta for e in known]), sides)
-        interpolated = inner.with_copula(found.elements, marginals)
-        both = [
-            [each.evaluate(e.theta, e, gradient=False).log_posterior for e in compared]
-            for each in (inner, interpolated)
-        ]
-        if np.all(np.abs(np.subtract(*both)) < TOO_FAR):
-            inner = interpolated
-        else:
-            evaluations = EVALUATIONS[min(d, len(EVALUATIONS)) - 1]
-            found = found.first(_affordable(inner, BUDGET_EVERYWHERE, evaluations))
-            if not found.elements:
-                return posterior, mode, "", found.left
-            inner = inner.with_copula(found.elements)
-    better = ThetaPosterior.of(inner)
+    interpolated = _interpolated(posterior, inner, mode, lower, upper) if d else inner
+    if interpolated is None:
+        evaluations = EVALUATIONS[min(d, len(EVALUATIONS)) - 1]
+        found = found.first(_affordable(inner, BUDGET_EVERYWHERE, evaluations))
+        if not found.elements:
+            return posterior, mode, "", found.left
+        interpolated = inner.with_copula(found.elements)
+    better = ThetaPosterior.of(interpolated)
     better.near, better.center = posterior, posterior.center
     mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
     how = f"; Laplace marginals in a copula for {len(found.elements)} latents, not normal given theta"
     return better, mode, how, found.left
+
+
+def _interpolated(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper):
+    """An inner approximation with a copula whose marginals are interpolated in theta, None where that changes
+    log p(theta | y) by more than TOO_FAR."""
+    points = [_around(mode, lower, upper, z(len(mode.theta_star))) for z in (design, between)]
+    lowest = posterior(mode.theta_star).log_posterior - UNLIKELY
+    known, compared = (
+        [e for e in posterior.evaluate_all(thetas, keep=False) if e.log_posterior > lowest] for thetas in points
+    )
+    sides = [inner.evaluate(e.theta, e, gradient=False).shared.sides for e in known]
+    marginals = MarginalsOfTheta.of(mode, np.array([e.theta for e in known]), sides)
+    interpolated = inner.with_copula(inner.copula, marginals)
+    both = [
+        [each.evaluate(e.theta, e, gradient=False).log_posterior for e in compared] for each in (inner, interpolated)
+    ]
+    return interpolated if np.all(np.abs(np.subtract(*both)) < TOO_FAR) else None
 
 
 def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: float):

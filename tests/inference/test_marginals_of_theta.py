@@ -31,7 +31,7 @@ def test_between_the_points_of_the_design():
     mode = ThetaMode(np.array([0.3]), np.array([[0.5]]), 0.0, Status.CONVERGED, 0)
     thetas = mode.to_theta(design(1)[:11])
     points = [inner.evaluate(theta, gradient=False) for theta in thetas]
-    marginals = MarginalsOfTheta.of(mode, thetas, [point.sides() for point in points])
+    marginals = MarginalsOfTheta.of(mode, thetas, [point.shared.sides for point in points])
     interpolating = inner.with_copula(inner.copula, marginals)
     for z in (-3.0, -0.4, 0.9):
         theta = mode.to_theta(np.array([z]))
