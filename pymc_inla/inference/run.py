@@ -34,7 +34,7 @@ from pymc_inla.inference.strategy import (
     compare,
 )
 from pymc_inla.inference.theta_posterior import ThetaPosterior
-from pymc_inla.lgm import Criteria, INLAResult, Integration, LGMFunctions, Marginals
+from pymc_inla.lgm import INLAResult, Integration, LGMFunctions, Marginals
 from pymc_inla.linalg.heap import release_temporaries
 from pymc_inla.status import Status
 
@@ -139,16 +139,25 @@ def run_inference(
     predictor_summary = arranged.marginals_of_data(predictor_marginals(posterior, integral)) if predictors else None
     cancellation = posterior.point(integral.highest).cancellation
 
-    clock.stage("draws", 0.7)
+    computed = None
+    if criteria and one_predictor_each(functions):
+        # before the draws, which take as much memory as all the rest and are not needed
+        clock.stage("criteria", 0.7)
+        if large:
+            release_temporaries()
+        n_nodes, max_points = criteria_budget(functions.n_obs)
+        computed = criteria_by_quadrature(functions, posterior, integral, n_nodes=n_nodes, max_points=max_points)
+
+    clock.stage("draws", 0.8)
     if large:
         release_temporaries()
     seed = random_seed if isinstance(random_seed, np.random.SeedSequence) else np.random.SeedSequence(random_seed)
     draws = draw_joint(posterior, integral, n_draws, seed, size=size)
-
-    clock.stage("criteria", 0.9)
-    if large:
-        release_temporaries()
-    computed = arranged.criteria_of_data(_criteria(functions, posterior, integral, draws)) if criteria else None
+    if criteria and computed is None:
+        clock.stage("criteria", 0.9)
+        computed = criteria_by_draws(functions, draws.theta, draws.x, integral.highest)
+    if computed is not None:
+        computed = arranged.criteria_of_data(computed)
 
     clock.stage("reliability", 0.95)
     change = _inner_change(functions, posterior, choice, mode, lower, upper)
@@ -266,13 +275,6 @@ def _mix(moments, integral: ThetaIntegral, shapes: Sequence[dict[int, Shape]] = 
         fine_slopes=integral.fine_slopes,
         shapes=shapes,
     )
-
-
-def _criteria(functions: LGMFunctions, posterior: ThetaPosterior, integral: ThetaIntegral, draws) -> Criteria:
-    if not one_predictor_each(functions):
-        return criteria_by_draws(functions, draws.theta, draws.x, integral.highest)
-    n_nodes, max_points = criteria_budget(functions.n_obs)
-    return criteria_by_quadrature(functions, posterior, integral, n_nodes=n_nodes, max_points=max_points)
 
 
 def _inner_change(functions, posterior, choice: Choice, mode: ThetaMode, lower, upper) -> InnerChange:
