@@ -266,6 +266,8 @@ class LGMFunctions:
     theta_upper: np.ndarray = field(default=None)
     theta_names: tuple[str, ...] | None = None
     """(n_theta,) names of the elements of theta for messages"""
+    theta_logs: np.ndarray | bool = False
+    """(n_theta,) whether an element of theta is the logarithm of what is reported"""
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """(eta, theta) -> (n_obs,) P(Y_i <= y_i | eta, theta), where it is known in closed form: gives the PIT"""
     likelihood_varies: bool = True

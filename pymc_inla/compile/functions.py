@@ -7,6 +7,7 @@ products.
 
 import numpy as np
 import pytensor.tensor as pt
+from pymc.logprob.transforms import LogTransform
 from pytensor.graph.traversal import ancestors
 from scipy import sparse
 
@@ -71,6 +72,9 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         e=lgm.e,
         theta_lower=theta_initial - THETA_RANGE,
         theta_upper=theta_initial + THETA_RANGE,
+        theta_logs=np.concatenate(
+            [np.full(h.size, _is_log(lgm, h)) for h in lgm.hyperparameters] or [np.zeros(0, bool)]
+        ),
         theta_names=tuple(element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)),
         cdf=likelihood.cdf if likelihood.has_cdf else None,
         likelihood_varies=likelihood.varies,
@@ -83,6 +87,11 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
 def element_name(hyperparameter, index: tuple[int, ...]) -> str:
     """ "sigma" or "sigma[1, 2]", in the positions of the unconstrained value."""
     return f"{hyperparameter.name}[{', '.join(map(str, index))}]" if index else hyperparameter.name
+
+
+def _is_log(lgm, hyperparameter) -> bool:
+    transforms = {rv.name: transform for rv, transform in lgm.model.rvs_to_transforms.items()}
+    return isinstance(transforms.get(hyperparameter.name), LogTransform)
 
 
 def _theta(lgm):

@@ -1,14 +1,16 @@
 """Integration over three or more hyperparameters with quasi-random points.
 
 Round 1 evaluates points of a split-normal mixture around the modes (a separate scale for each side of each axis, tails
-of Student's t). The profiles of log p~(theta | y) along the axes and radial basis functions through what they leave at
-all points give an emulator of it; each later round draws its points from the (tempered) density of the emulator and
-evaluates the truth there, until both agree. The ratios true / emulator of the last round are importance weights: their
-Pareto shape and effective size say how good the emulator is, and they weight the points.
+of Student's t). The profiles of log p~(theta | y) along the axes and radial basis functions through what they leave,
+with its gradients, at all points give an emulator of it; each later round draws its points from the (tempered) density
+of the emulator and evaluates the truth there, until the quantiles of the hyperparameters do not move. The ratios
+true / emulator of the last round are importance weights: their Pareto shape and effective size say how good the
+emulator is, and they weight the points. Moments of the latents are interpolated from these to many more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,22 +19,41 @@ from scipy.special import gammaln, logsumexp, stdtrit
 from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, morton_key, normalize
 from pymc_inla.inference.emulator import Emulator
+from pymc_inla.inference.hermite import HermiteEmulator
 from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.pareto import smooth_log_weights
-from pymc_inla.inference.profiles import axis_profiles, split_scales, sum_of_profiles
-from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.inference.profiles import (
+    DIFFERENCE_STEP,
+    Profile,
+    axis_profiles,
+    slopes_of_profiles,
+    split_scales,
+    sum_of_profiles,
+)
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
 
 CLOUD, FINE_CLOUD = 2**14, 2**16
 """Points that design points are chosen from, and that the marginals are read off: a 97.5 % quantile to 0.01 sd"""
+FINE_DESIGN = 512
+"""Components of the finer mixture of latent marginals: conditional moments are interpolated to them"""
 DEGREES_OF_FREEDOM = 8.0
 DESIGN_SEED = 20261123
 """The design is part of the deterministic answer: it does not depend on the seed of the draws."""
-GOOD_EFFICIENCY = 0.995
+SETTLED = 0.01
+"""Change of a quantile of a hyperparameter by the last round, in sd, that ends the search for a better emulator: what
+is left is a part of it"""
+NONSENSE = 100.0
+"""Logarithm of the mean of truth / emulator at points of the emulator, beyond which that has its mass where there is
+none"""
+PROBABILITIES = 0.025, 0.25, 0.5, 0.75, 0.975
+WITH_GRADIENTS = 11
+"""Hyperparameters up to which an emulator goes through gradients, too"""
+MOST_DATA = 2200
+"""Values and derivatives that it goes through, but for values alone beyond them: a system of so many equations takes
+half a second"""
 REACH = 40.0
 """Log units below the mode, by the profiles, beyond which an emulator extrapolates and nothing is looked for"""
-TEMPER = 0.75
-"""Points are drawn from the density of the emulator to this power, so that the tails are covered too."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,7 @@ def integrate_importance(
     upper: np.ndarray,
     *,
     max_points: int,
+    logs: np.ndarray | bool = False,
 ) -> ThetaIntegral:
     """Integrate over theta by emulation and importance sampling.
 
@@ -99,6 +121,8 @@ def integrate_importance(
         The highest first.
     max_points : int
         Bound on the number of evaluations of the design.
+    logs : bool array (d,), optional
+        Which elements of theta are logarithms of what is reported.
 
     Raises
     ------
@@ -109,81 +133,74 @@ def integrate_importance(
     d = len(mode.theta_star)
     profiles = axis_profiles(posterior, mode, lower, upper)
     proposal = _build_proposal(posterior, modes, profiles, lower, upper)
-
-    def known_at(z: np.ndarray) -> np.ndarray:
-        """The part of the log density that is not emulated"""
-        return posterior.rough_at(mode.to_theta(z)) + sum_of_profiles(profiles, z)
-
+    # to this power the density of an emulator covers tails, and exp(-1/2) of the points count in any dimension
+    temper = 1.0 - d**-0.5
     n_monomials = (d + 1) * (d + 2) // 2
-    per_round = int(min(max(20 * d, 2 * n_monomials, 64), max_points // 2))
+    per_round = int(min(max(16 * d, 2 * n_monomials, 64), max_points // 2))
     per_round = 2 ** int(np.round(np.log2(per_round)))
-    rounds = max(2, max_points // per_round)
-    z_all, f_all, _ = _evaluate(posterior, mode, proposal.sample(per_round, d, DESIGN_SEED), lower, upper)
 
-    def draw_cloud(m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def draw_cloud(m: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points of the proposal within reach, its log density there, and what is known of the target."""
-        z = proposal.sample(m, d, DESIGN_SEED + 1)
+        z = proposal.sample(m, d, DESIGN_SEED + seed)
         z = z[np.all((mode.to_theta(z) >= lower) & (mode.to_theta(z) <= upper), axis=1)]
         z = z[sum_of_profiles(profiles, z) > -REACH]
-        return z, proposal.log_density(z), known_at(z)
+        return z, proposal.log_density(z), design.known_at(z)
 
-    cloud, log_proposal, known = draw_cloud(CLOUD)
-    z_scan, f_scan = _scanned(posterior, mode, z_all)
-    z_all, f_all = np.vstack([z_all, z_scan]), np.concatenate([f_all, f_scan])
-
-    def emulate():
-        return _emulate(z_all, f_all, f_all - known_at(z_all), d)
-
-    emulator, coefficients = emulate()
-    for _ in range(1, rounds):
-        log_target = emulator.predict(coefficients, cloud) + known
-        _, log_sum = normalize(log_target - log_proposal)
-        tempered, _ = normalize(TEMPER * log_target - log_proposal)
+    design = _Design(posterior, mode, profiles, lower, upper, gradients=d <= WITH_GRADIENTS)
+    design.add(proposal.sample(per_round, d, DESIGN_SEED))
+    design.add_scanned()
+    emulator, used = design.emulate(), per_round
+    while True:
+        # other points each time: chosen again, a point would only tell that its value is remembered
+        cloud, log_proposal, known = draw_cloud(CLOUD, used)
+        before = emulator(cloud) + known
+        cloud_weights, log_sum = normalize(before - log_proposal)
+        tempered, _ = normalize(temper * before - log_proposal)
         chosen = _systematic(cloud, _capped(tempered, per_round), per_round)
-        z_new, f_new, e_new = _evaluate(posterior, mode, cloud[chosen], lower, upper)
-        predicted = emulator.predict(coefficients, z_new) + known_at(z_new)
-        log_ratio = f_new - TEMPER * predicted
-        efficiency = _efficiency((1 - TEMPER) * predicted, f_new - predicted)
-        z_all, f_all = np.vstack([z_all, z_new]), np.concatenate([f_all, f_new])
-        emulator, coefficients = emulate()
-        if efficiency > GOOD_EFFICIENCY:
+        z_new, f_new, e_new = design.add(cloud[chosen])
+        predicted = emulator(z_new) + design.known_at(z_new)
+        log_ratio = f_new - temper * predicted
+        efficiency = _efficiency((1 - temper) * predicted, f_new - predicted)
+        emulator = design.emulate()
+        used += per_round
+        after, _ = normalize(emulator(cloud) + known - log_proposal)
+        theta = mode.to_theta(cloud)
+        change = _change_of_quantiles(np.where(logs, np.exp(theta), theta), cloud_weights, after)
+        if change < SETTLED or used + per_round > max(max_points, 2 * per_round):
             break
-    base, _ = normalize((1 - TEMPER) * predicted)
-    ratio = np.exp(f_new - predicted)
-    if not base @ ratio > 0:
+    base, _ = normalize((1 - temper) * predicted)
+    off = f_new - predicted
+    log_mean = float(logsumexp(off, b=base))
+    if not abs(log_mean) < NONSENSE:
         raise ConvergenceError(
-            f"integration over the hyperparameters: where an emulator of their posterior from {len(f_all)} evaluations "
-            "expects its mass there is none, as where the density of a scale of scales has no mode. Write "
+            f"integration over the hyperparameters: where an emulator of their posterior from {len(design.f)} "
+            "evaluations expects its mass there is none, as where the density of a scale of scales has no mode. Write "
             "hyperparameters whose priors depend on another one without it (mu + tau * z, z ~ Normal(0, 1)), or give "
             "that one a prior that keeps it away from zero."
         )
     smooth, k_hat = smooth_log_weights(log_ratio)
     log_jacobian = np.linalg.slogdet(mode.root)[1]
     # the integral of the emulator that the last points were drawn from, times the mean of truth / emulator under it
-    log_ml = log_sum - np.log(CLOUD) + np.log(base @ ratio) + log_jacobian
-    error = np.sqrt(np.sum((base * (ratio - base @ ratio)) ** 2)) / (base @ ratio)
+    log_ml = log_sum - np.log(CLOUD) + log_mean + log_jacobian
+    error = np.sqrt(np.sum((base * (np.exp(off - log_mean) - 1.0)) ** 2))
 
-    cloud, log_proposal, known = draw_cloud(FINE_CLOUD)
-    log_target = emulator.predict(coefficients, cloud) + known
-    cloud_weights, _ = normalize(log_target - log_proposal)
+    cloud, log_proposal, known = draw_cloud(FINE_CLOUD, 1)
+    log_target = emulator(cloud) + known
+    cloud_weights, log_total = normalize(log_target - log_proposal)
     cloud_error = np.sqrt(np.sum(cloud_weights**2))
     keep = cloud_weights > 1e-12
-    offset = coefficients.copy()
-    # The coefficient after those of the nodes belongs to the constant. The normalization is that of the emulator.
-    offset[len(emulator.nodes)] -= float(logsumexp(log_target - log_proposal)) - np.log(FINE_CLOUD)
+    # the normalization is that of the emulator
+    log_total += log_jacobian - np.log(FINE_CLOUD)
 
     def log_density_at(theta: np.ndarray) -> np.ndarray:
         z = mode.to_z(np.atleast_2d(theta))
-        return emulator.predict(offset, z) + known_at(z) - log_jacobian
+        return emulator(z) + design.known_at(z) - log_total
 
     density = IntegratedDensity(
         mode.to_theta(cloud[keep]), cloud_weights[keep] / cloud_weights[keep].sum(), np.zeros((d, d)), log_density_at
     )
     mean, covariance = _cloud_summary(cloud, cloud_weights)
-    # what the truth at the last points changed in the emulator that they were drawn from
-    before, after = _cloud_summary(z_new, base), _cloud_summary(z_new, base * ratio / (base @ ratio))
-    shift = np.max(np.abs(after[0] - before[0]) / np.sqrt(np.diag(covariance)))
-    spread = np.max(np.abs(np.sqrt(np.diag(after[1]) / np.diag(before[1])) - 1))
+    fine = cloud[_systematic(cloud, cloud_weights, FINE_DESIGN)]
     weights = calibrate_weights(z_new, np.exp(smooth), mean, covariance)
     messages = ()
     if efficiency < 0.3:
@@ -200,7 +217,10 @@ def integrate_importance(
         density=density,
         log_marginal_likelihood=float(log_ml),
         log_marginal_likelihood_error=float(np.hypot(error, cloud_error)),
-        outer_change=float(max(shift, spread)),
+        outer_change=change,
+        fine_weights=np.full(len(fine), 1.0 / len(fine)),
+        fine_matrix=_interpolation(z_new, fine),
+        fine_slopes=np.zeros((0, len(fine), len(z_new))),
         k_hat=k_hat,
         messages=messages,
     )
@@ -213,15 +233,131 @@ def _efficiency(log_base: np.ndarray, log_error: np.ndarray) -> float:
     return float((base @ a) ** 2 / (base @ a**2))
 
 
-def _scanned(posterior: ThetaPosterior, mode: ThetaMode, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is known from scans along the axes and the search of the mode, where it is not next to another point."""
-    kept, values = list(z), []
-    for e in posterior.known():
-        point = mode.to_z(e.theta)
-        if np.min(np.sum((np.array(kept) - point) ** 2, axis=1)) > 0.3**2:
-            kept.append(point)
-            values.append(e.log_posterior)
-    return np.array(kept[len(z) :]).reshape(-1, z.shape[1]), np.array(values)
+def _change_of_quantiles(values: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """The largest change of a quantile of a column of values (m, d) from weights (m,) to others, relative to a quarter
+    of the central 95 %: an sd, where there is one."""
+    largest = 0.0
+    for column in values.T:
+        order = np.argsort(column)
+        old, new = (
+            np.interp(PROBABILITIES, np.cumsum(weights[order]) - 0.5 * weights[order], column[order])
+            for weights in (before, after)
+        )
+        spread = (new[-1] - new[0]) / 4.0
+        largest = max(largest, float(np.max(np.abs(new - old)) / spread) if spread > 0 else np.inf)
+    return largest
+
+
+def _interpolation(nodes: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(m, K): values at the nodes (K, d) to values at z (m, d)"""
+    distinct, index = np.unique(nodes, axis=0, return_index=True)
+    matrix = np.zeros((len(z), len(nodes)))
+    matrix[:, index] = Emulator.at(distinct).matrix(z)
+    return matrix
+
+
+def _by_values(z: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    emulator = Emulator.at(z, degree=1)
+    coefficients = emulator.coefficients(values)
+    return lambda at: emulator.predict(coefficients, at)
+
+
+class _Design:
+    """Evaluations of log p~(theta | y) that an emulator goes through, in coordinates z."""
+
+    def __init__(
+        self,
+        posterior: ThetaPosterior,
+        mode: ThetaMode,
+        profiles: tuple[Profile, ...],
+        lower,
+        upper,
+        *,
+        gradients: bool,
+    ):
+        self.posterior, self.mode, self.profiles, self.lower, self.upper = posterior, mode, profiles, lower, upper
+        self.gradients = gradients
+        d = len(mode.theta_star)
+        self.z, self.f = np.empty((0, d)), np.empty(0)
+        self.correction, self.gradient = np.empty(0), np.empty((0, d))
+
+    def known_at(self, z: np.ndarray) -> np.ndarray:
+        """The part of the log density that is not emulated, (m,)"""
+        return self.posterior.rough_at(self.mode.to_theta(z)) + sum_of_profiles(self.profiles, z)
+
+    def add(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Evaluation]]:
+        """Evaluate at the rows of z, and return those that have a value, in the order of a space-filling curve."""
+        z = z[np.argsort(morton_key(z), kind="stable")]
+        theta = self.mode.to_theta(z)
+        inside = np.all((theta >= self.lower) & (theta <= self.upper), axis=1)
+        z, theta = z[inside], theta[inside]
+        self.posterior.evaluate_all(theta[self._with_gradients(len(theta))], gradient=True)
+        found = self.posterior.evaluate_all(theta)
+        finite = np.array([np.isfinite(e.log_posterior) for e in found], dtype=bool)
+        found = [e for e, ok in zip(found, finite, strict=True) if ok]
+        z = z[finite]
+        self._append(z, found)
+        return z, np.array([e.log_posterior for e in found]), found
+
+    def add_scanned(self) -> None:
+        """What is known from scans along the axes and the search of the mode, where it is not next to another point."""
+        near, found = list(self.z), []
+        for e in self.posterior.known():
+            point = self.mode.to_z(e.theta)
+            if np.min(np.sum((np.array(near) - point) ** 2, axis=1), initial=np.inf) > 0.3**2:
+                near.append(point)
+                found.append(e)
+        self._append(np.array(near[len(self.z) :]).reshape(-1, self.z.shape[1]), found)
+
+    def _append(self, z: np.ndarray, found: list[Evaluation]) -> None:
+        m, d = z.shape
+        self.z = np.vstack([self.z, z])
+        self.f = np.append(self.f, [e.log_posterior for e in found])
+        self.correction = np.append(self.correction, [e.correction for e in found])
+        gradient = np.full((m, d), np.nan)
+        for k in self._with_gradients(m):
+            if found[k].gradient is not None:
+                gradient[k] = self.mode.root.T @ found[k].gradient
+        self.gradient = np.vstack([self.gradient, gradient])
+
+    def _with_gradients(self, m: int) -> np.ndarray:
+        """Those of m more points that have gradients: as many as are affordable, evenly spaced."""
+        d = self.z.shape[1]
+        n_data = len(self.z) + np.isfinite(self.gradient).sum() + m
+        most = max(MOST_DATA - n_data, 0) // d if self.gradients else 0
+        return np.unique(np.linspace(0, m - 1, min(most, m)).astype(int))
+
+    def emulate(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Emulator of what is not known, within reach of the maximum; values far below it would only bend it.
+
+        What the inner approximation adds to a density whose gradient it gives is interpolated without gradients.
+        """
+        d = self.z.shape[1]
+        near = self.f > self.f.max() - (25.0 + 2.0 * d)
+        if near.sum() <= (d + 1) * (d + 2) // 2:
+            near = np.argsort(-self.f)[: max((d + 1) * (d + 2) // 2 + 1, d + 2)]
+        # coincident points would make the system singular
+        z, index = np.unique(self.z[near], axis=0, return_index=True)
+        f, correction, gradient = (v[near][index] for v in (self.f, self.correction, self.gradient))
+        values = f - self.known_at(z)
+        if not self.gradients:
+            return _by_values(z, values)
+        slopes = gradient - slopes_of_profiles(self.profiles, z) - self._slopes_of_rough(z)
+        smooth = HermiteEmulator.of(z, values - correction, slopes)
+        if not np.any(correction):
+            return smooth
+        rest = _by_values(z, correction)
+        return lambda at: smooth(at) + rest(at)
+
+    def _slopes_of_rough(self, z: np.ndarray) -> np.ndarray:
+        """(m, d)"""
+        if self.posterior.rough is None:
+            return np.zeros(z.shape)
+        up, down = (
+            [self.posterior.rough_at(self.mode.to_theta(z + step)) for step in s * DIFFERENCE_STEP * np.eye(z.shape[1])]
+            for s in (1, -1)
+        )
+        return (np.array(up) - np.array(down)).T / (2 * DIFFERENCE_STEP)
 
 
 def _build_proposal(posterior, modes, profiles, lower, upper) -> Proposal:
@@ -242,32 +378,6 @@ def _build_proposal(posterior, modes, profiles, lower, upper) -> Proposal:
     # No mode gets less than a tenth of the points: the local volume is a guess.
     shares = np.maximum(np.exp(log_shares), 0.1)
     return Proposal(tuple(components), np.log(shares / shares.sum()))
-
-
-def _evaluate(posterior, mode, z, lower, upper):
-    """Values at the rows of z that have one, in the order of a space-filling curve."""
-    z = z[np.argsort(morton_key(z), kind="stable")]
-    theta = mode.to_theta(z)
-    inside = np.all((theta >= lower) & (theta <= upper), axis=1)
-    found = posterior.evaluate_all(theta[inside])
-    finite = np.array([np.isfinite(e.log_posterior) for e in found], dtype=bool)
-    return (
-        z[inside][finite],
-        np.array([e.log_posterior for e in found])[finite],
-        [e for e, ok in zip(found, finite, strict=True) if ok],
-    )
-
-
-def _emulate(z: np.ndarray, f: np.ndarray, smooth: np.ndarray, d: int) -> tuple[Emulator, np.ndarray]:
-    """Emulator of the smooth part of the values f within reach of their maximum; values far below it would only bend
-    the polynomial."""
-    near = f > f.max() - (25.0 + 2.0 * d)
-    if near.sum() <= (d + 1) * (d + 2) // 2:
-        near = np.argsort(-f)[: max((d + 1) * (d + 2) // 2 + 1, d + 2)]
-    # Coincident points (a cloud point may be drawn twice) would make the system singular.
-    points, index = np.unique(z[near], axis=0, return_index=True)
-    emulator = Emulator.at(points, degree=1)
-    return emulator, emulator.coefficients(smooth[near][index])
 
 
 def _capped(weights: np.ndarray, m: int) -> np.ndarray:

@@ -88,7 +88,9 @@ class InnerPoint(Protocol):
     log_posterior: float
     """log p~(theta | y), unnormalized: log p~(y | theta) + log p(theta) with all constants"""
     gradient: np.ndarray | None
-    """(n_theta,)"""
+    """(n_theta,), of log_posterior - correction"""
+    correction: float
+    """What a copula changes in log_posterior"""
     x_star: np.ndarray
     """(n_x,) conditional mode"""
     status: Status

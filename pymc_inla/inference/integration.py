@@ -82,6 +82,7 @@ def integrate_theta(
     lines: bool = True,
     trough: float = TROUGH,
     names: tuple[str, ...] | None = None,
+    logs: np.ndarray | bool = False,
 ) -> ThetaIntegral:
     """Integrate over theta around a mode found before.
 
@@ -101,6 +102,8 @@ def integrate_theta(
         Log units below the mode beyond which no other mode is looked for.
     names : tuple of str, optional
         Of the elements of theta, for messages.
+    logs : bool array (d,), optional
+        Which elements of theta are logarithms of what is reported.
 
     Raises
     ------
@@ -126,7 +129,7 @@ def integrate_theta(
     if may_nest and ((unlike and d == 2) or _is_bent(Nodes(posterior, modes[0], lower, upper))):
         result = _nested(posterior, modes, lower, upper)
     elif method == "importance":
-        result = integrate_importance(posterior, modes, lower, upper, max_points=max_points)
+        result = integrate_importance(posterior, modes, lower, upper, max_points=max_points, logs=logs)
     else:
         result = _lattice(posterior, modes, lower, upper, max_points)
     if may_nest and result.outer_change > UNSETTLED[d]:

@@ -45,6 +45,7 @@ class LaplacePoint:
     log_posterior: float
     gradient: np.ndarray | None
     status: Status
+    correction: float = 0.0
     refined = False
 
     @property
@@ -307,8 +308,8 @@ class LaplaceInner:
         value = mode.log_joint + log_prior + 0.5 * (free * np.log(2 * np.pi) - mode.factor.log_determinant)
         point = LaplacePoint(self, theta, mode, log_prior, value, None, mode.status)
         if self.copula:
-            value = mode.log_joint + log_prior - point.copula.log_density_at_mode
-            point = changed(point, log_posterior=value)
+            corrected = mode.log_joint + log_prior - point.copula.log_density_at_mode
+            point = changed(point, log_posterior=corrected, correction=corrected - value)
         if not gradient:
             return point
         total = log_prior_gradient + self._gradient(point)

@@ -21,6 +21,8 @@ DISTANCES = 1.5, 3.0, 6.0
 """Points of a profile on each side, and then twice as far again, until the density has fallen by DEPTH."""
 DEPTH = 12.0
 FARTHEST = 50.0
+STEEP, NEAREST = 4.0, 0.2
+"""Fall to the first point beyond which points in between are looked at, and where that ends"""
 DIFFERENCE_STEP = 1e-4
 
 
@@ -40,6 +42,13 @@ class Profile:
         value = CubicHermiteSpline(self.z, self.value, self.slope)(inside)
         slope = np.where(z > self.z[-1], min(self.slope[-1], 0.0), max(self.slope[0], 0.0))
         return value + slope * (z - inside)
+
+    def derivative(self, z: np.ndarray) -> np.ndarray:
+        if len(self.z) == 1:
+            return np.zeros_like(z)
+        slope = CubicHermiteSpline(self.z, self.value, self.slope)(np.clip(z, self.z[0], self.z[-1]), 1)
+        slope = np.where(z > self.z[-1], min(self.slope[-1], 0.0), slope)
+        return np.where(z < self.z[0], max(self.slope[0], 0.0), slope)
 
     def scale(self, sign: float) -> float:
         """z / sqrt(2 drop), the larger of those at the two nearest points on a side (Rue, Martino & Chopin 2009,
@@ -65,20 +74,33 @@ def _side(
     def rough(z: float) -> float:
         return float(posterior.rough_at(mode.to_theta(z * axis)[None])[0])
 
+    def value_and_slope(z: float) -> Generator[np.ndarray, Evaluation, tuple[float, float] | None]:
+        theta = mode.to_theta(z * axis)
+        if np.any(theta < lower) or np.any(theta > upper):
+            return None
+        here = yield theta
+        if here.gradient is None or not np.isfinite(here.log_posterior):
+            return None
+        kinked = (rough(z + DIFFERENCE_STEP) - rough(z - DIFFERENCE_STEP)) / (2 * DIFFERENCE_STEP)
+        value = here.log_posterior - mode.log_posterior - (rough(z) - rough(0.0))
+        return value, float(axis @ (mode.root.T @ here.gradient)) - kinked
+
     points = {}
     distance, fallen = DISTANCES[0], 0.0
     while distance <= FARTHEST and (distance <= DISTANCES[1] or fallen < DEPTH):
-        z = sign * distance
-        theta = mode.to_theta(z * axis)
-        if np.any(theta < lower) or np.any(theta > upper):
+        here = yield from value_and_slope(sign * distance)
+        if here is None:
             break
-        here = yield theta
-        if here.gradient is None or not np.isfinite(here.log_posterior):
-            break
-        fallen = mode.log_posterior - here.log_posterior
-        kinked = (rough(z + DIFFERENCE_STEP) - rough(z - DIFFERENCE_STEP)) / (2 * DIFFERENCE_STEP)
-        points[z] = rough(0.0) - rough(z) - fallen, float(axis @ (mode.root.T @ here.gradient)) - kinked
+        points[sign * distance] = here
+        fallen = -here[0]
         distance *= 2.0
+    nearest = DISTANCES[0]
+    while points and -points[sign * nearest][0] > STEEP and nearest > NEAREST:
+        nearest /= 2.0
+        here = yield from value_and_slope(sign * nearest)
+        if here is None:
+            break
+        points[sign * nearest] = here
     return points
 
 
@@ -92,6 +114,11 @@ def _joined(points: dict[float, tuple[float, float]]) -> Profile:
 def sum_of_profiles(profiles: tuple[Profile, ...], z: np.ndarray) -> np.ndarray:
     """(m, d) to (m,)"""
     return sum(profile(column) for profile, column in zip(profiles, z.T, strict=True))
+
+
+def slopes_of_profiles(profiles: tuple[Profile, ...], z: np.ndarray) -> np.ndarray:
+    """Gradients of their sum, (m, d) to (m, d)"""
+    return np.column_stack([profile.derivative(column) for profile, column in zip(profiles, z.T, strict=True)])
 
 
 def split_scales(profiles: tuple[Profile, ...]) -> tuple[np.ndarray, np.ndarray]:

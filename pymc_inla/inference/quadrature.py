@@ -62,6 +62,12 @@ class QuadraturePoint:
     def cancellation(self) -> float:
         return self.integral.cancellation
 
+    @property
+    def correction(self) -> float:
+        if self.integral is None or not self.approximation.copula:
+            return 0.0
+        return self.first_order.log_density_at_mode - self.shared.log_density_at_mode
+
     @cached_property
     def first_order(self) -> SharedFirstOrder:
         """x_S to first order, with the derivatives at the nodes."""

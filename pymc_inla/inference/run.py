@@ -130,6 +130,7 @@ def run_inference(
         lines=size <= SIZE_OF_LINES and posterior.near is None,
         trough=TROUGH_LARGE if large else TROUGH,
         names=names,
+        logs=functions.theta_logs,
     )
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
 

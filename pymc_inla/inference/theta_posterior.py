@@ -50,9 +50,10 @@ class Evaluation:
     log_posterior: float
     """-inf where the inner optimization gave no finite value"""
     gradient: np.ndarray | None
-    """(d,)"""
+    """(d,), of log_posterior - correction"""
     status: Status
     x_star: np.ndarray
+    correction: float = 0.0
 
 
 def extrapolation_weights(z: np.ndarray) -> np.ndarray:
@@ -183,7 +184,7 @@ class ThetaPosterior:
         if g is not None and not np.all(np.isfinite(g)):
             g = None
         theta = np.ascontiguousarray(point.theta, dtype=float)
-        return Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star)
+        return Evaluation(theta, value if usable else -np.inf, g, point.status, point.x_star, point.correction)
 
     def _keep(self, key: bytes, point) -> None:
         """Remember the whole point, and forget those that were used longest ago where they take too much memory."""

@@ -21,6 +21,7 @@ class KnownPoint:
     status: Status = Status.CONVERGED
     n_newton: int = 1
     refined: bool = False
+    correction: float = 0.0
     n_passes: int = 1
 
     @property
