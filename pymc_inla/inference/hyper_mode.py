@@ -83,7 +83,8 @@ def find_theta_mode(
     d = len(start)
     theta = np.clip(np.asarray(start, dtype=float), lower, upper)
     if d == 0:
-        only = _require_finite(posterior(theta, gradient=False))
+        only = require_finite(posterior(theta, gradient=False))
+        posterior.set_center(only)
         return ThetaMode(theta, np.zeros((0, 0)), only.log_posterior, only.status, 0)
     current = _finite_start(posterior, theta, lower, upper)
     B, n_iterations, kinked = covariance, 0, False
@@ -235,7 +236,14 @@ def _line_search(posterior, current: Evaluation, direction, B, lower, upper) -> 
     return None
 
 
-def _require_finite(evaluation: Evaluation) -> Evaluation:
+def require_finite(evaluation: Evaluation) -> Evaluation:
+    """An evaluation that has a value.
+
+    Raises
+    ------
+    ConvergenceError
+        If it has none.
+    """
     if not np.isfinite(evaluation.log_posterior):
         raise ConvergenceError(
             f"log p(theta | y) is not finite at theta = {np.round(evaluation.theta, 4).tolist()} "
@@ -253,7 +261,7 @@ def _finite_start(posterior, theta, lower, upper) -> Evaluation:
         other = posterior(np.clip(theta + shift, lower, upper), gradient=True)
         if other.gradient is not None and np.isfinite(other.log_posterior):
             return other
-    _require_finite(first)
+    require_finite(first)
     raise ConvergenceError(
         f"the gradient of log p(theta | y) is not finite at theta = {np.round(theta, 4).tolist()}. "
         "Give other start values with `start`."

@@ -14,7 +14,7 @@ from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOp
 from pymc_inla.inference.ccd import integrate_ccd
 from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.grid import Nodes, build_lattice, build_line, fit_lattice
-from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
+from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode, require_finite
 from pymc_inla.inference.importance import integrate_importance
 from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
 from pymc_inla.inference.nested import integrate_nested
@@ -305,7 +305,7 @@ def _is_new(other: ThetaMode, modes: list[ThetaMode]) -> bool:
 def _single(posterior: ThetaPosterior, mode: ThetaMode, method: str) -> ThetaIntegral:
     """One point that carries all mass. With "eb" the marginal likelihood is the Gaussian (Laplace) integral."""
     d = len(mode.theta_star)
-    evaluation = posterior(mode.theta_star)
+    evaluation = require_finite(posterior(mode.theta_star))
     log_volume = 0.5 * d * np.log(2 * np.pi) + (np.linalg.slogdet(mode.root)[1] if d else 0.0)
     log_ml = evaluation.log_posterior + log_volume
     density = IntegratedDensity(

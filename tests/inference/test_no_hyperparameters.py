@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytest
 from scipy.special import log_expit, logsumexp
 
 import pymc_inla as pmi
@@ -40,3 +41,43 @@ def test_quadrature_where_laplace_moves_only_latents():
     # Monte Carlo error of some 7000 effective draws: 0.012 sd, 0.9 % of the sd
     assert abs(draws.mean() - mean) < 0.05 * sd
     assert abs(draws.std() / sd - 1) < 0.05
+
+
+IDENTITY_GROUP = np.repeat(np.arange(6), 10)
+IDENTITY_Y = np.random.default_rng(0).poisson(4, 60) + 1.0
+"""Waiting times with a rate near 0.2, while the rate is Normal(2, 1) a priori: it is zero 1.8 sd from its mean"""
+
+
+def identity_rate():
+    with pm.Model() as model:
+        a, u = pm.Normal("a", 2, 1), pm.Normal("u", 0, 0.3, shape=6)
+        pm.Exponential("y", a + u[IDENTITY_GROUP], observed=IDENTITY_Y)
+    return model
+
+
+def identity_exact():
+    """Values of a, weights of them, and for every group the weights (a, u) of its effect, on a grid of 0.002 and
+    0.001. The density is zero where a rate is not positive."""
+    a, u = np.linspace(-0.6, 1.6, 1101), np.linspace(-1.8, 1.8, 3601)
+    rate = a[:, None] + u
+    log_rate = np.log(rate, out=np.full(rate.shape, -np.inf), where=rate > 0)
+    n, total = np.bincount(IDENTITY_GROUP), np.bincount(IDENTITY_GROUP, IDENTITY_Y)
+    prior = -((u / 0.3) ** 2) / 2
+    groups = [logsumexp(n[k] * log_rate - total[k] * rate + prior, axis=1) for k in range(6)]
+    log_p = -((a - 2) ** 2) / 2 + np.sum(groups, axis=0)
+    weights = np.exp(log_p - log_p.max())
+    return a, weights / weights.sum()
+
+
+@pytest.mark.parametrize("strategy", ["auto", "laplace", "quadrature"])
+def test_start_outside_the_support(strategy):
+    """At x = 0 the rate is zero. No search of hyperparameters says where else to start."""
+    fit = pmi.fit(identity_rate(), strategy=strategy, random_seed=1, draws=1000, criteria=False, progressbar=False)
+    a, weights = identity_exact()
+    mean = weights @ a
+    sd = np.sqrt(weights @ (a - mean) ** 2)
+    marginal = pmi.summary(fit, var_names="a")
+    # marginals of the fit are good to about 0.001 sd here: one shared latent, groups integrated by 11 nodes or Laplace
+    assert abs(marginal.loc["a", "mean"] - mean) < 0.005 * sd
+    assert abs(marginal.loc["a", "sd"] / sd - 1) < 0.005
+    assert pmi.reliability(fit).verdict == "good"
