@@ -35,7 +35,8 @@ two third moments, times the cube of this, would be mostly error."""
 AT_ONCE, MATCHED_AT_ONCE = 8192, 32_768
 """Linear predictors whose nodes are worked on together, once and in an iteration: what fits a cache"""
 LOWEST = -1e8
-"""Floor of a log density, so that one impossible observation does not turn every sum into NaN."""
+"""Floor of a log density, so that one impossible observation does not turn every sum into NaN. Where a
+log density is not a number, a parameter is outside its range."""
 
 
 def remove_own(mean: np.ndarray, variance: np.ndarray, slope: np.ndarray, W: np.ndarray) -> Cavities:
@@ -101,7 +102,7 @@ class Nodes:
         log_p = np.empty((k, functions.n_eta))
         for node, row in zip(z, log_p, strict=True):
             value = functions.log_likelihood_values((posterior.mean + posterior.sd * node)[None], theta)
-            np.maximum(value[0], LOWEST, out=row)
+            np.fmax(value[0], LOWEST, out=row)
         return cls(z[:, None], (w / w.sum())[:, None], posterior.mean, posterior.sd, log_p)
 
     def only(self, part) -> Nodes:

@@ -121,7 +121,7 @@ def criteria_by_quadrature(
             at, some = work
             own, outside = only_some(eta, at), only_some(cavities, at)
             values = own.mean + own.sd * np.array([skew_normal.moved(node, own.skewness) for node in z])
-            log_p = np.maximum(some.log_likelihood_values(values, theta), LOWEST)
+            log_p = np.fmax(some.log_likelihood_values(values, theta), LOWEST)
             left_out = tilt(Nodes.around(some, theta, own, n_nodes), outside).log_predictive
             return *_moments_of_log(log_p, w), left_out, predictive_cdf(some, theta, outside, n_nodes)
 
@@ -154,11 +154,16 @@ def criteria_by_quadrature(
 
 
 def _moments_of_log(log_p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and variance of log p and log of the mean of p, (n,), over nodes with weights w (K,); log_p (K, n)."""
+    """Mean and variance of log p and log of the mean of p, (n,), over nodes with weights w (K,); log_p (K, n).
+
+    Nodes at which an observation is impossible do not count: the posterior has no mass there.
+    """
     top = log_p.max(axis=0)
-    log_mean = top + np.log(w @ np.exp(log_p - top))
-    mean = w @ log_p
-    return mean, w @ (log_p - mean) ** 2, log_mean
+    share = np.where((log_p > LOWEST) | (top <= LOWEST), w[:, None], 0.0)
+    share /= share.sum(axis=0)
+    log_mean = top + np.log(np.sum(share * np.exp(log_p - top), axis=0))
+    mean = np.sum(share * log_p, axis=0)
+    return mean, np.sum(share * (log_p - mean) ** 2, axis=0), log_mean
 
 
 def interpolate(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -198,7 +203,7 @@ def criteria_by_draws(
         eta = design.offset + functions.A_pattern.to_matrix(design.A) @ x[s]
         eta_mean += eta / n
         cdf = functions.cdf(eta, theta[s]) if functions.cdf is not None else None
-        log_p = np.maximum(functions.log_likelihood(eta, theta[s]).value, LOWEST)
+        log_p = np.fmax(functions.log_likelihood(eta, theta[s]).value, LOWEST)
         found.add(log_p, 0.0, log_p, 1.0 / n)
         found.leave_out(-np.log(n) - log_p, cdf, rare=False)
         # the largest single contribution takes the role of rare values of theta
