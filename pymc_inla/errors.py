@@ -28,7 +28,7 @@ class InvalidOptionError(INLAError, ValueError):
 
 
 class InvalidDataError(INLAError, ValueError):
-    """The data hold something that cannot be fitted (NaN or inf in covariates, wrong shapes, ...)."""
+    """The data hold something that cannot be fitted (NaN or inf in covariates, wrong shapes, negative counts, ...)."""
 
 
 class ImproperPosteriorError(INLAError, ValueError):

@@ -98,6 +98,8 @@ def fit(
         The model is not a latent Gaussian model; the message names the variable, the reason and what to do.
     InvalidOptionError
         An option is unknown or its value is not allowed.
+    InvalidDataError
+        The data cannot be fitted: not finite, of the wrong shape, or outside the support of their distribution.
 
     Notes
     -----
@@ -141,7 +143,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
     """
     # Imported here so that `import pymc_inla` stays light.
     from pymc_inla.analysis import analyze_model
-    from pymc_inla.compile import compile_model, compile_outputs, impossible_observations
+    from pymc_inla.compile import check_support, compile_model, compile_outputs
     from pymc_inla.inference import run_inference
     from pymc_inla.inference.parallel import available_cores, on_cores
     from pymc_inla.output.datatree import to_datatree
@@ -170,6 +172,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
         progress("Compiling", 0.0)
         # handed over, not kept: a large model is put in another order, and need not be there twice
         functions = [compile_model(lgm, compile_kwargs=compile_kwargs)]
+        impossible = check_support(lgm, functions[0], theta_start)
         timings["compile"] = time.perf_counter() - clock - timings["analysis"]
 
         try:
@@ -186,8 +189,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
                 vb_correct=corrected_elements(lgm, options.vb_correct),
             )
         except ConvergenceError as error:
-            reason = impossible_observations(lgm, compile_model(lgm, compile_kwargs=compile_kwargs))
-            raise ConvergenceError(f"{reason} ({error})" if reason else str(error)) from error
+            raise ConvergenceError(f"{impossible} ({error})" if impossible else str(error)) from error
 
         progress("Collecting the result", 0.0)
         idata = to_datatree(

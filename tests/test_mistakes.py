@@ -137,18 +137,18 @@ WRONG_DATA = [
     ),
     (
         lambda: fit(grouped(lambda eta: pm.Poisson("y", pm.math.exp(eta), observed=COUNTS - 2))),
-        ConvergenceError,
-        ["observations of y are impossible", "value -", "support"],
+        InvalidDataError,
+        ["y: ", "of 30 observations are outside the support", "position", "value -", "correct or drop"],
     ),
     (
         lambda: fit(grouped(lambda eta: pm.Bernoulli("y", logit_p=eta, observed=COUNTS))),
-        ConvergenceError,
-        ["observations of y are impossible"],
+        InvalidDataError,
+        ["y: ", "of 30 observations are outside the support", "value "],
     ),
     (
         lambda: fit(grouped(lambda eta: pm.Poisson("y", eta, observed=COUNTS))),
         ConvergenceError,
-        ["pm.math.exp for a rate"],
+        ["y: ", "observations are impossible at the start", "pm.math.exp for a rate"],
     ),
     (lambda: fit(scaled(0)), InvalidDataError, ["u:", "sigma > 0", "leave the variable out"]),
     (lambda: fit(scaled([1, 1, 0, 1, 1, 1])), InvalidDataError, ["u:", "sigma > 0"]),

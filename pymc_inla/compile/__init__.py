@@ -2,6 +2,6 @@
 
 from pymc_inla.compile.functions import compile_log_prior_theta, compile_model
 from pymc_inla.compile.outputs import compile_outputs
-from pymc_inla.compile.support import impossible_observations
+from pymc_inla.compile.support import check_support
 
-__all__ = ["compile_log_prior_theta", "compile_model", "compile_outputs", "impossible_observations"]
+__all__ = ["compile_log_prior_theta", "compile_model", "compile_outputs", "check_support"]
