@@ -102,6 +102,41 @@ def test_the_reason_is_given_where_no_latent_is_left():
     refused(model, "u", "enters the likelihood of y nonlinearly")
 
 
+NOT_MONOTONE = {
+    "power": lambda eta: eta**2,
+    "sqr": pm.math.sqr,
+    "product": lambda eta: eta * eta,
+    "written twice": lambda eta: (eta + 1) * (2 * eta + 2),
+    "abs": pm.math.abs,
+    "sin": lambda eta: 2 + pm.math.sin(eta),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MONOTONE)
+def test_response_functions_that_are_not_monotone(name):
+    """With Poisson(eta^2) and a ~ Normal(0.5, 1), a tenth of the posterior is at -eta, where no search comes by."""
+    with pm.Model() as model:
+        a, u = pm.Normal("a", 0.5, 1), pm.Normal("u", 0, 0.3, shape=6)
+        pm.Poisson("y", NOT_MONOTONE[name](a + u[G]), observed=np.full(len(G), 4))
+    refused(model, "u", "enters the likelihood of y nonlinearly", "need not be monotone", "several modes")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        lambda eta: pm.math.exp(eta) ** 2,
+        lambda eta: pm.math.exp(eta) * pm.math.exp(eta),
+        lambda eta: pm.math.sqrt(pm.math.exp(eta)),
+        lambda eta: pm.math.sigmoid(eta) * (2 - pm.math.sigmoid(eta)),
+    ],
+)
+def test_products_of_positive_responses_are_not_refused(response):
+    with pm.Model() as model:
+        a, u = pm.Normal("a", 0.5, 1), pm.Normal("u", 0, 0.3, shape=6)
+        pm.Poisson("y", response(a + u[G]), observed=np.full(len(G), 4))
+    assert [row.role for row in pmi.explain(model).rows[:2]] == ["latent", "latent"]
+
+
 def test_more_classes_than_an_observation_may_have_predictors():
     with pm.Model() as model:
         u = pm.Normal("u", 0, 1, shape=5)

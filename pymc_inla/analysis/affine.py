@@ -56,7 +56,7 @@ class Labels:
     products: list[tuple[Apply, tuple[Variable, Variable]]] = field(default_factory=list)
     """Products of two inputs that both depend on latents"""
     bent: list[Apply] = field(default_factory=list)
-    """Nodes that apply a function without inverse (square, absolute value, sine) to a latent"""
+    """Nodes that apply a function that need not be monotone (square, absolute value, sine) to latents"""
 
     def of(self, variable: Variable) -> Label:
         return self.label.get(variable, Label.INDEPENDENT)
@@ -171,6 +171,8 @@ def _label_node(node: Apply, labels: Labels) -> Label:
         if len(dependent) == 1:
             return worst
         labels.products.append((node, tuple(dependent[:2])))
+        if worst is Label.AFFINE:
+            labels.bent.append(node)  # a quadratic function, as eta * eta is
         return Label.NONLINEAR
     if isinstance(core, Elemwise):
         name = type(core.scalar_op).__name__

@@ -138,9 +138,9 @@ def find_demotions(roles: Roles) -> tuple[set, str]:
     for rv in model.observed_RVs:
         observed = roles.given_parents(rv)
         labels = label_graph([observed], symbols)
-        demote = _response_conflicts(roles, rv, observed, labels)
+        demote, how = _response_conflicts(roles, rv, observed, labels)
         if demote:
-            return named(demote), f"enters the likelihood of {rv.name} nonlinearly"
+            return named(demote), f"enters the likelihood of {rv.name} nonlinearly{how}"
     for potential in model.potentials:
         value = roles.value_of_potential(potential)
         labels = label_graph([value], symbols)
@@ -164,16 +164,18 @@ def _smallest(labels, parameter, affine_allowed):
 
 
 def _response_conflicts(roles, rv, observed, labels):
-    """Latents that spoil the form response(linear predictor) of some parameter of an observed variable."""
+    """Latents that spoil the form response(linear predictor) of some parameter of an observed variable, and how."""
     for _, (a, b) in labels.products:
         left, right = labels.depends_on(a), labels.depends_on(b)
         # exp(eta_1) / exp(eta_2) is a function of two predictors
         responses = labels.of(a) is Label.NONLINEAR and labels.of(b) is Label.NONLINEAR
         if left != right and not responses:
-            return min(left - right or left, right - left or right, key=_size)
+            return min(left - right or left, right - left or right, key=_size), ""
     for node in labels.bent:
         if _above_distribution(node, observed):
-            return labels.depends_on(node.outputs[0])
+            name = type(node.op.scalar_op if isinstance(node.op, Elemwise) else node.op).__name__
+            how = f", through a function that need not be monotone ({name}): the posterior may have several modes"
+            return labels.depends_on(node.outputs[0]), how
     seen_vector, scalars = False, []
     for node in _distribution_nodes(observed):
         for parameter in node.inputs:
@@ -184,14 +186,14 @@ def _response_conflicts(roles, rv, observed, labels):
             of_rows = all(_n_elements(cut) == _n_elements(observed) for cut in cuts)
             if len(cuts) > 1 and not of_rows:
                 inner = min(cuts, key=lambda c: _size(labels.depends_on(c)))
-                return labels.depends_on(inner)
+                return labels.depends_on(inner), ""
             varies = len(cuts) > 1 or not all(cuts[0].type.broadcastable)
             seen_vector |= varies
             if not varies:
                 scalars.append(cuts[0])
     if seen_vector and scalars:
-        return labels.depends_on(scalars[0])
-    return frozenset()
+        return labels.depends_on(scalars[0]), ""
+    return frozenset(), ""
 
 
 def _distribution_nodes(observed):
