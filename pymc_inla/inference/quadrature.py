@@ -20,7 +20,7 @@ from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
 from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
-from pymc_inla.inference.node_rules import node_rule
+from pymc_inla.inference.node_rules import Rule, node_rule, wide_rule
 from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, shared_copula
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg.partition import Partition
@@ -29,6 +29,8 @@ from pymc_inla.status import Status
 MAX_ITERATIONS = 30
 MAX_K = {1: 47, 2: 23, 3: 11}
 """Most nodes per dimension, by the dimension of the local blocks"""
+WIDE_K = {1: (63, 127), 2: (31,), 3: (15,)}
+"""Nodes per dimension where local latents have long tails"""
 MANY_PARTS = 8
 """Parts from which they keep all cores busy; with fewer, values of theta are evaluated side by side"""
 TOLERANCE = 1e-12
@@ -156,13 +158,20 @@ class QuadratureInner:
     """Elements of x_S with Laplace marginals in a copula, given theta"""
     marginals: MarginalsOfTheta | None = None
     """These marginals, where they are not followed at every theta"""
+    wide: bool = False
+    """Whether nodes reach far into the tails of the local latents"""
 
     def __post_init__(self):
         if self.k < 3:
             raise ValueError(f"k={self.k} nodes: quadrature needs an odd k >= 3; k = 1 is the Laplace approximation.")
         if self.blocks is None:
             object.__setattr__(self, "blocks", LocalBlocks(self.functions, self.partition))
-        node_rule(self.k, self.blocks.b)
+        _ = self.rule
+
+    @property
+    def rule(self) -> Rule:
+        """Nodes of the local latents"""
+        return (wide_rule if self.wide else node_rule)(self.k, self.blocks.b)
 
     @property
     def bytes_per_point(self) -> float:
@@ -180,7 +189,7 @@ class QuadratureInner:
     @property
     def max_k(self) -> int:
         """Most nodes per dimension that refinement may ask for"""
-        return MAX_K[self.blocks.b]
+        return self.k if self.wide else MAX_K[self.blocks.b]
 
     def finer(self) -> "QuadratureInner":
         """About twice as many nodes per dimension, as long as that is not far too many together."""
@@ -190,6 +199,11 @@ class QuadratureInner:
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""
         return replace(self, k=k)
+
+    def wider(self) -> "QuadratureInner | None":
+        """Nodes that reach far into the tails, more of them where they do already; None where there are no more."""
+        ks = [k for k in WIDE_K[self.blocks.b] if not self.wide or k > self.k]
+        return replace(self, k=ks[0], wide=True) if ks else None
 
     @property
     def work_of_marginal(self) -> float:
@@ -263,7 +277,7 @@ class QuadratureInner:
         conditional = Conditional(self.functions, B, theta)
         x_S = B.project(x[B.shared])
         u = x[B.local] - conditional.prior_mean(x_S)
-        rule = node_rule(self.k, B.b)
+        rule = self.rule
         current = integrate_local(conditional, x_S, u, rule)
         if current is None:
             return _Search(None, None, Status.NON_FINITE, 0, 1)

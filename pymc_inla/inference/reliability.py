@@ -176,6 +176,7 @@ def judge(
     theta_k_hat: float = np.nan,
     cancellation: float = 0.0,
     not_normal: float = 0.0,
+    missed: float = 0.0,
 ) -> Reliability:
     """Verdict "good", "check" or "bad" with its reasons.
 
@@ -210,6 +211,12 @@ def judge(
             1,
             "inner approximation: more latents are far from normal given the hyperparameters than could be given other "
             f"marginals; a mean or sd of one that was not is off by about {not_normal:.2f} sd; compare with NUTS",
+        )
+    if missed > SHIFT_CHECK:
+        say(
+            1,
+            "inner approximation: latents that are integrated by quadrature have longer tails than its nodes reach; a "
+            f"mean or sd of one given the hyperparameters is off by about {missed:.2f} sd; compare with NUTS",
         )
     if n_undefined:
         say(2, f"deterministic marginals: {n_undefined} have no finite mean or sd; compare with NUTS")

@@ -181,6 +181,7 @@ def run_inference(
         theta_k_hat=integral.k_hat,
         cancellation=cancellation,
         not_normal=choice.not_normal,
+        missed=choice.missed,
     )
     counts |= {
         "n_theta_evaluations": posterior.n_evaluations,

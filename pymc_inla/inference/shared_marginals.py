@@ -16,7 +16,6 @@ from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
 from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula, chain, fall_of_sides
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local
-from pymc_inla.inference.node_rules import node_rule
 from pymc_inla.inference.quadrature_adjoint import Adjoint
 from pymc_inla.inference.quadrature_moments import shared_skewness
 from pymc_inla.linalg.cholesky import inverse_from_cholesky
@@ -103,7 +102,7 @@ class _Profiles:
 
     def __init__(self, point):
         self.integral, self.blocks = point.integral, point.approximation.blocks
-        self.rule = node_rule(point.approximation.k, self.blocks.b)
+        self.rule = point.approximation.rule
         self.n_passes = 0
 
     def side(self, key: tuple[int, ...], sd: float, sign: float, distances=DISTANCES) -> list[tuple[float, float]]:

@@ -11,6 +11,7 @@ from pymc_inla.errors import ConvergenceError, InvalidOptionError
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
+from pymc_inla.inference.local_tails import LocalTails, enough_nodes
 from pymc_inla.inference.marginals_of_theta import UNLIKELY, MarginalsOfTheta, between, design
 from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
 from pymc_inla.inference.theta_posterior import ThetaPosterior
@@ -29,6 +30,8 @@ LARGE, LARGE_TOLERANCE = 300_000, 0.05
 
 LATENT_TOLERANCE = 0.05
 """The same for latents at theta*, in models of up to SMALL latents and predictors"""
+LATENTS_OF_LARGE = 0.1
+"""The same in larger models"""
 TOO_FAR = 0.1
 """Error of log p(theta | y) up to which marginals are interpolated"""
 BUDGET_EVERYWHERE, EVALUATIONS = 10.0, (120, 250, 500)
@@ -70,6 +73,8 @@ class Choice:
     """What `finer` changes in theta, where it has been measured at theta* already"""
     not_normal: float = 0.0
     """What Laplace marginals in a copula would change in latents that are left without, as in `NotNormal`"""
+    missed: float = 0.0
+    """Error of a mean, in sd, or a sd, relative, of local latents at theta* by nodes that do not reach their tails"""
 
 
 def check_strategy(strategy: str) -> None:
@@ -160,6 +165,7 @@ def choose_inner(
         small = functions.n_x + functions.n_eta <= SMALL
         agree = not small or _moments_agree(posterior, quadrature, mode.theta_star, LATENT_TOLERANCE)
         agree = agree and _not_normal(quadrature, mode, lower, upper) == NotNormal()
+        agree = agree and (not small or _missed(quadrature, mode.theta_star) < LATENT_TOLERANCE)
         if agree and change.shift < TOLERANCE and change.sd < TOLERANCE:
             reason = f"quadrature with {inner.k} nodes moves no hyperparameter by more than {TOLERANCE} sd"
             chosen = replace(laplace, reason=reason, finer=inner, finer_name=change.how, change=change)
@@ -171,12 +177,14 @@ def choose_inner(
         if strategy == "quadrature":
             raise ConvergenceError(f"strategy='quadrature': {NO_VALUE}. Use strategy='laplace', and compare with NUTS.")
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
-    inner, posterior, mode, change, reason = refined
+    inner, posterior, mode, change, reason, missed = refined
     posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
     inner = posterior.inner
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
-    return Choice(inner, "quadrature", reason + how, finer, name, change=change, not_normal=left), posterior, mode
+    reason += how
+    chosen = Choice(inner, "quadrature", reason, finer, name, change=change, not_normal=left, missed=missed)
+    return chosen, posterior, mode
 
 
 def _local_quadrature(functions: LGMFunctions, partition: Partition | None):
@@ -218,6 +226,13 @@ def _moments_agree(posterior: ThetaPosterior, other: ThetaPosterior, theta: np.n
     shift = np.abs(a.mean - b.mean)[spread] / b.sd[spread]
     change = np.abs(a.sd[spread] / b.sd[spread] - 1.0)
     return bool(max(np.max(shift, initial=0.0), np.max(change, initial=0.0)) < tolerance)
+
+
+def _missed(posterior: ThetaPosterior, theta: np.ndarray) -> float:
+    """Error in moments of local latents at one theta by nodes that do not reach their tails"""
+    if not np.isfinite(posterior(theta).log_posterior):
+        return 0.0
+    return LocalTails(posterior.point(theta), posterior.moments(theta).sd).missed(posterior.inner.rule)
 
 
 @dataclass(frozen=True)
@@ -348,9 +363,11 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
 
     Returns
     -------
-    (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason), or None where the largest rule has no value at
-    the mode that was known before.
+    (QuadratureInner, ThetaPosterior, ThetaMode, InnerChange, reason, missed), or None where the largest rule has no
+    value at the mode that was known before; missed is the error in moments of local latents at theta*.
     """
+    f = current.inner.functions
+    tolerance_of_latents = LATENT_TOLERANCE if f.n_x + f.n_eta <= SMALL else LATENTS_OF_LARGE
     inner, searched, change = current.inner, False, None
     while True:
         refined = inner.finer()
@@ -364,12 +381,19 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
         stable = enough and change.shift < tolerance and change.sd < tolerance
         if stable and not len(mode.theta_star):
             stable = _moments_agree(current, ThetaPosterior(refined), mode.theta_star, tolerance)
-        if searched and stable:
-            reason = f"{inner.k} nodes: {k} would move no hyperparameter by more than {tolerance} sd"
-            return inner, current, mode, change, reason
-        if searched and inner.k >= inner.max_k:
-            reason = f"{inner.k} nodes; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
-            return inner, current, mode, change, reason
+        if searched and (stable or inner.k >= inner.max_k):
+            point, sd = current.point(mode.theta_star), current.moments(mode.theta_star).sd
+            better, missed = enough_nodes(point, sd, tolerance_of_latents)
+            if better == inner:
+                nodes = f"{inner.k} nodes that reach far into the tails" if inner.wide else f"{inner.k} nodes"
+                reason = f"{nodes}: {k} would move no hyperparameter by more than {tolerance} sd"
+                if not stable:
+                    reason = f"{nodes}; {k}, the largest rule, would move a hyperparameter by {change.shift:.2f} sd"
+                return inner, current, mode, change, reason, missed
+            center = current.center
+            inner, current, searched, change = better, ThetaPosterior.of(better), False, None
+            current.center = center
+            continue
         if stable or inner.k >= inner.max_k:
             first = mode
             if not np.isfinite(current(mode.theta_star, keep=False).log_posterior):

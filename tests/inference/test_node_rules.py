@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, special
 
-from pymc_inla.inference.node_rules import MANY, node_rule
+from pymc_inla.inference.node_rules import MANY, node_rule, wide_nodes, wide_rule
 
 
 def log_integral(h, k):
@@ -54,3 +54,29 @@ def test_products():
     np.testing.assert_array_equal(rule.t[0], 0.0)
     with pytest.raises(ValueError, match="an odd number is needed"):
         node_rule(4)
+
+
+@pytest.mark.parametrize(("k", "b", "tolerance"), [(63, 1, 1e-8), (31, 2, 2e-3), (15, 3, 3e-2)])
+def test_wide_rules_and_the_normal_density(k, b, tolerance):
+    rule = wide_rule(k, b)
+    p = np.exp(rule.log_weights - 0.5 * np.sum(rule.t**2, axis=1)) / (2 * np.pi) ** (b / 2)
+    assert abs(p.sum() - 1) < tolerance
+    np.testing.assert_allclose(p @ rule.t**2, 1, atol=tolerance)
+
+
+@pytest.mark.parametrize("spread", [3.0, 30.0, 100.0])
+def test_wide_rules_reach_the_tails(spread):
+    """Variance of a Cauchy density under a normal prior of so many times its scale."""
+
+    def density(t):
+        return np.exp(-0.5 * (t / spread) ** 2) / (1 + t**2)
+
+    x = np.linspace(-20 * spread, 20 * spread, 2_000_001)
+    exact = np.sum(density(x) * x**2) / np.sum(density(x))
+    rule = wide_rule(63)
+    p = density(rule.t[:, 0] / np.sqrt(2)) * np.exp(rule.log_weights)
+    assert abs(p @ rule.t[:, 0] ** 2 / 2 / p.sum() / exact - 1) < 3e-3
+
+
+def test_wide_nodes_are_nested():
+    np.testing.assert_allclose(wide_nodes(8 * 30 + 1, 2)[::8], wide_nodes(31, 2), atol=1e-9)

@@ -1,0 +1,92 @@
+"""Local latents with long tails given theta, against sums over grids."""
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy.stats import norm
+
+import pymc_inla as pmi
+from pymc_inla.errors import ReliabilityWarning
+from pymc_inla.inference import local_tails
+
+SCALE = np.array([-3.0, 0.0, 1.0, 6.0])
+TIGHT = np.array([[1.0, 1.2, 1.1], [5.0, 5.05, 4.9], [2.0, 4.0, 0.0]])
+
+
+def described(x, p):
+    """The columns of a distribution on a grid"""
+    p = p / p.sum()
+    mean, F = p @ x, np.cumsum(p) - 0.5 * p
+    return np.array([mean, np.sqrt(p @ (x - mean) ** 2), *np.interp([0.025, 0.25, 0.75, 0.975], F, x)])
+
+
+@pytest.fixture(scope="module")
+def mean_and_scale():
+    """Groups of three with a mean and a log sd of their own: blocks of two"""
+    with pm.Model() as model:
+        mu, log_sd = pm.Normal("mu", 0, 5, shape=3), pm.Normal("ls", 0, 2, shape=3)
+        pm.Normal("y", mu[np.repeat(range(3), 3)], pm.math.exp(log_sd[np.repeat(range(3), 3)]), observed=TIGHT.ravel())
+    return model
+
+
+def exact_mean_and_scale(y):
+    """With the mean integrated in closed form: columns of mu and of ls"""
+    s = np.linspace(-14, 14, 8001)
+    variance = 1 / (1 / 25 + len(y) * np.exp(-2 * s))
+    mean = variance * y.sum() * np.exp(-2 * s)
+    log_p = -(s**2) / 8 - len(y) * s + 0.5 * np.log(variance) - 0.5 * (y @ y) * np.exp(-2 * s)
+    log_p += 0.5 * mean**2 / variance
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    center = p @ mean
+    sd = np.sqrt(p @ (variance + (mean - center) ** 2))
+    x = np.unique(np.r_[np.linspace(-40, 40, 4001), center + np.linspace(-2, 2, 4001)])
+    F = np.array([p @ norm.cdf((v - mean) / np.sqrt(variance)) for v in x])
+    return np.array([center, sd, *np.interp([0.025, 0.25, 0.75, 0.975], F, x)]), described(s, p)
+
+
+def test_draws_of_blocks_of_two(mean_and_scale):
+    """Candidates from a Gaussian leave the sds of mu at 0.6 to 0.7 of the truth, also with the right covariance."""
+    fit = pmi.fit(mean_and_scale, random_seed=1, progressbar=False, draws=10_000, criteria=False)
+    for k, y in enumerate(TIGHT):
+        for name, expected in zip(("mu", "ls"), exact_mean_and_scale(y), strict=True):
+            draws = fit.posterior[name].values[..., k].ravel()
+            # Monte Carlo error of extreme quantiles: 0.02 to 0.04 sd
+            np.testing.assert_array_less(
+                np.abs(np.quantile(draws, [0.025, 0.25, 0.75, 0.975]) - expected[2:]) / expected[1], 0.1
+            )
+    assert pmi.reliability(fit).numbers["importance_efficiency"] > 0.8
+
+
+def test_verdict_where_nodes_may_not_be_more(mean_and_scale, monkeypatch):
+    monkeypatch.setattr(local_tails, "WORK_OF_FIT", 0)
+    with pytest.warns(ReliabilityWarning, match="longer tails than its nodes reach"):
+        fit = pmi.fit(mean_and_scale, random_seed=1, progressbar=False)
+    assert pmi.reliability(fit).verdict == "check"
+
+
+def test_some_blocks_of_a_large_model(monkeypatch):
+    """The same, found in a tenth of the blocks"""
+    y = np.resize(SCALE, 40)
+    with pm.Model() as model:
+        pm.StudentT("y", nu=1, mu=pm.Normal("u", 0, 5, shape=40), sigma=0.5, observed=y)
+    monkeypatch.setattr(local_tails, "WORK", 4 * 255)
+    monkeypatch.setattr(local_tails, "WORK_OF_FIT", 0)
+    with pytest.warns(ReliabilityWarning, match="longer tails than its nodes reach"):
+        pmi.fit(model, random_seed=1, progressbar=False)
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "poisson"])
+def test_ordinary_groups_keep_their_nodes(family):
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(30), 4)
+    eta = -1 + 2 * rng.normal(size=30)[group]
+    with pm.Model() as model:
+        eta_ = pm.Normal("a", 0, 3) + pm.Normal("u", 0, pm.HalfNormal("s", 2), shape=30)[group]
+        if family == "bernoulli":
+            pm.Bernoulli("y", logit_p=eta_, observed=(rng.random(120) < 1 / (1 + np.exp(-eta))).astype(int))
+        else:
+            pm.Poisson("y", pm.math.exp(eta_), observed=rng.poisson(np.exp(eta)))
+    verdict = pmi.reliability(pmi.fit(model, random_seed=1, progressbar=False, strategy="quadrature"))
+    assert verdict.verdict == "good"
+    assert verdict.method.startswith("strategy quadrature (11 nodes:")
