@@ -17,6 +17,8 @@ from scipy import sparse
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import LatentMoments, Moments
 from pymc_inla.inference.local_conditional import Conditional
+from pymc_inla.inference.local_posterior import PartIntegral
+from pymc_inla.inference.local_shapes import MOST, local_shapes
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.quadrature_adjoint import Adjoint, PartAdjoint
 from pymc_inla.linalg.forms import bilinear_forms
@@ -38,7 +40,17 @@ def latent_moments(point) -> LatentMoments:
     mean[B.local], sd[B.local] = local_mean + c.prior_mean(mean[B.shared]), np.sqrt(variance)
     skewness[B.local] = skew_normal.standardized(third, sd[B.local])
     shapes = {int(B.shared[j]): marginal for j, marginal in point.shared.marginals.items()}
+    if point.approximation.wide and B.b < 3 and B.local.size <= MOST:
+        ends = np.cumsum([adjoint.part.G for adjoint in point.first_order.adjoint.parts])
+        parts = zip(point.integral.parts, np.split(variance, ends[:-1]), strict=True)
+        tables = [of_block for part, total in parts for of_block in local_shapes(part, total - _own_variance(part))]
+        shapes |= {int(B.local[g, c]): tables[g][c] for g in range(B.G) for c in range(B.b)}
     return LatentMoments(mean, sd, skewness, shapes)
+
+
+def _own_variance(integral: PartIntegral) -> np.ndarray:
+    """Var[u | x_S] of a part, (G, b)"""
+    return np.einsum("kg,kgc->gc", integral.p[:, :-1], (integral.u - integral.mean) ** 2)
 
 
 def _local_cumulants(adjoint: PartAdjoint, conditional: Conditional, S, v) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
