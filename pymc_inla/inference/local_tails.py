@@ -21,7 +21,7 @@ WORK = 2e6
 """Nodes times linear predictors up to which all blocks are looked at; beyond that evenly spaced ones"""
 WORK_OF_ALL = 2e7
 """The same where observations cannot be picked; beyond that nothing is looked at"""
-WORK_OF_FIT = 1e6
+WORK_OF_FIT = 3e5
 """The same up to which a whole fit with nodes that reach far is affordable"""
 
 
