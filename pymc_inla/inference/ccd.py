@@ -9,9 +9,9 @@ from scipy.special import logsumexp
 
 from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.importance import CLOUD, DESIGN_SEED, Proposal, SplitT
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.profiles import axis_profiles, split_scales
+from pymc_inla.inference.proposal import CLOUD, DESIGN_SEED, Proposal, SplitT
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 
 SPREAD = 1.1

@@ -10,36 +10,24 @@ emulator is, and they weight the points. Moments of the latents are interpolated
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import gammaln, logsumexp, stdtrit
+from scipy.special import logsumexp
 
 from pymc_inla.errors import ConvergenceError
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, morton_key, normalize
 from pymc_inla.inference.emulator import Emulator
-from pymc_inla.inference.hermite import HermiteEmulator
 from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.pareto import smooth_log_weights
-from pymc_inla.inference.profiles import (
-    DIFFERENCE_STEP,
-    Profile,
-    axis_profiles,
-    slopes_of_profiles,
-    split_scales,
-    sum_of_profiles,
-)
-from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+from pymc_inla.inference.profiles import axis_profiles, sum_of_profiles
+from pymc_inla.inference.proposal import CLOUD, DESIGN_SEED, build_proposal
+from pymc_inla.inference.theta_design import ThetaDesign
+from pymc_inla.inference.theta_posterior import ThetaPosterior
 
-CLOUD, FINE_CLOUD = 2**14, 2**16
-"""Points that design points are chosen from, and that the marginals are read off: a 97.5 % quantile to 0.01 sd"""
+FINE_CLOUD = 2**16
+"""Points that the marginals are read off: a 97.5 % quantile to 0.01 sd"""
 FINE_DESIGN = 512
 """Components of the finer mixture of latent marginals: conditional moments are interpolated to them"""
-DEGREES_OF_FREEDOM = 8.0
-DESIGN_SEED = 20261123
-"""The design is part of the deterministic answer: it does not depend on the seed of the draws."""
 SETTLED = 0.01
 """Change of a quantile of a hyperparameter by the last round, in sd, that ends the search for a better emulator: what
 is left is a part of it"""
@@ -47,61 +35,8 @@ NONSENSE = 100.0
 """Logarithm of the mean of truth / emulator at points of the emulator, beyond which that has its mass where there is
 none"""
 PROBABILITIES = 0.025, 0.25, 0.5, 0.75, 0.975
-WITH_GRADIENTS = 11
-"""Hyperparameters up to which an emulator goes through gradients, too"""
-MOST_DATA = 2200
-"""Values and derivatives that it goes through, but for values alone beyond them: a system of so many equations takes
-half a second"""
 REACH = 40.0
 """Log units below the mode, by the profiles, beyond which an emulator extrapolates and nothing is looked for"""
-
-
-@dataclass(frozen=True)
-class SplitT:
-    """Product of split Student's t densities in z, one component of the proposal."""
-
-    center: np.ndarray
-    down: np.ndarray
-    up: np.ndarray
-
-    def sample(self, u: np.ndarray) -> np.ndarray:
-        """Uniforms (m, d) to points (m, d)."""
-        share = self.down / (self.down + self.up)
-        below = u < share
-        p = np.where(below, 0.5 * u / share, 0.5 + 0.5 * (u - share) / (1 - share))
-        t = stdtrit(DEGREES_OF_FREEDOM, np.clip(p, 1e-12, 1 - 1e-12))
-        return self.center + t * np.where(below, self.down, self.up)
-
-    def log_density(self, z: np.ndarray) -> np.ndarray:
-        nu = DEGREES_OF_FREEDOM
-        scale = np.where(z < self.center, self.down, self.up)
-        t = (z - self.center) / scale
-        constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
-        log_t = constant - 0.5 * (nu + 1) * np.log1p(t**2 / nu)
-        return np.sum(log_t - np.log(0.5 * (self.down + self.up)), axis=1)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Mixture of split t densities."""
-
-    components: tuple[SplitT, ...]
-    log_shares: np.ndarray
-
-    def sample(self, m: int, d: int, seed: int) -> np.ndarray:
-        from scipy.stats import qmc  # 0.4 s to import, and only needed with many hyperparameters
-
-        u = qmc.Sobol(d + 1, scramble=True, rng=np.random.default_rng(seed)).random(m)
-        which = np.searchsorted(np.cumsum(np.exp(self.log_shares)), u[:, d] * (1 - 1e-12))
-        which = np.minimum(which, len(self.components) - 1)
-        z = np.empty((m, d))
-        for c, component in enumerate(self.components):
-            z[which == c] = component.sample(u[which == c, :d])
-        return z
-
-    def log_density(self, z: np.ndarray) -> np.ndarray:
-        parts = [c.log_density(z) + s for c, s in zip(self.components, self.log_shares, strict=True)]
-        return logsumexp(np.array(parts), axis=0)
 
 
 def integrate_importance(
@@ -132,7 +67,7 @@ def integrate_importance(
     mode = modes[0]
     d = len(mode.theta_star)
     profiles = axis_profiles(posterior, mode, lower, upper)
-    proposal = _build_proposal(posterior, modes, profiles, lower, upper)
+    proposal = build_proposal(posterior, modes, profiles, lower, upper)
     # to this power the density of an emulator covers tails, and exp(-1/2) of the points count in any dimension
     temper = 1.0 - d**-0.5
     n_monomials = (d + 1) * (d + 2) // 2
@@ -146,7 +81,7 @@ def integrate_importance(
         z = z[sum_of_profiles(profiles, z) > -REACH]
         return z, proposal.log_density(z), design.known_at(z)
 
-    design = _Design(posterior, mode, profiles, lower, upper, gradients=d <= WITH_GRADIENTS)
+    design = ThetaDesign(posterior, mode, profiles, lower, upper)
     design.add(proposal.sample(per_round, d, DESIGN_SEED))
     design.add_scanned()
     emulator, used = design.emulate(), per_round
@@ -254,130 +189,6 @@ def _interpolation(nodes: np.ndarray, z: np.ndarray) -> np.ndarray:
     matrix = np.zeros((len(z), len(nodes)))
     matrix[:, index] = Emulator.at(distinct).matrix(z)
     return matrix
-
-
-def _by_values(z: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    emulator = Emulator.at(z, degree=1)
-    coefficients = emulator.coefficients(values)
-    return lambda at: emulator.predict(coefficients, at)
-
-
-class _Design:
-    """Evaluations of log p~(theta | y) that an emulator goes through, in coordinates z."""
-
-    def __init__(
-        self,
-        posterior: ThetaPosterior,
-        mode: ThetaMode,
-        profiles: tuple[Profile, ...],
-        lower,
-        upper,
-        *,
-        gradients: bool,
-    ):
-        self.posterior, self.mode, self.profiles, self.lower, self.upper = posterior, mode, profiles, lower, upper
-        self.gradients = gradients
-        d = len(mode.theta_star)
-        self.z, self.f = np.empty((0, d)), np.empty(0)
-        self.correction, self.gradient = np.empty(0), np.empty((0, d))
-
-    def known_at(self, z: np.ndarray) -> np.ndarray:
-        """The part of the log density that is not emulated, (m,)"""
-        return self.posterior.rough_at(self.mode.to_theta(z)) + sum_of_profiles(self.profiles, z)
-
-    def add(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Evaluation]]:
-        """Evaluate at the rows of z, and return those that have a value, in the order of a space-filling curve."""
-        z = z[np.argsort(morton_key(z), kind="stable")]
-        theta = self.mode.to_theta(z)
-        inside = np.all((theta >= self.lower) & (theta <= self.upper), axis=1)
-        z, theta = z[inside], theta[inside]
-        self.posterior.evaluate_all(theta[self._with_gradients(len(theta))], gradient=True)
-        found = self.posterior.evaluate_all(theta)
-        finite = np.array([np.isfinite(e.log_posterior) for e in found], dtype=bool)
-        found = [e for e, ok in zip(found, finite, strict=True) if ok]
-        z = z[finite]
-        self._append(z, found)
-        return z, np.array([e.log_posterior for e in found]), found
-
-    def add_scanned(self) -> None:
-        """What is known from scans along the axes and the search of the mode, where it is not next to another point."""
-        near, found = list(self.z), []
-        for e in self.posterior.known():
-            point = self.mode.to_z(e.theta)
-            if np.min(np.sum((np.array(near) - point) ** 2, axis=1), initial=np.inf) > 0.3**2:
-                near.append(point)
-                found.append(e)
-        self._append(np.array(near[len(self.z) :]).reshape(-1, self.z.shape[1]), found)
-
-    def _append(self, z: np.ndarray, found: list[Evaluation]) -> None:
-        m, d = z.shape
-        self.z = np.vstack([self.z, z])
-        self.f = np.append(self.f, [e.log_posterior for e in found])
-        self.correction = np.append(self.correction, [e.correction for e in found])
-        gradient = np.full((m, d), np.nan)
-        for k in self._with_gradients(m):
-            if found[k].gradient is not None:
-                gradient[k] = self.mode.root.T @ found[k].gradient
-        self.gradient = np.vstack([self.gradient, gradient])
-
-    def _with_gradients(self, m: int) -> np.ndarray:
-        """Those of m more points that have gradients: as many as are affordable, evenly spaced."""
-        d = self.z.shape[1]
-        n_data = len(self.z) + np.isfinite(self.gradient).sum() + m
-        most = max(MOST_DATA - n_data, 0) // d if self.gradients else 0
-        return np.unique(np.linspace(0, m - 1, min(most, m)).astype(int))
-
-    def emulate(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Emulator of what is not known, within reach of the maximum; values far below it would only bend it.
-
-        What the inner approximation adds to a density whose gradient it gives is interpolated without gradients.
-        """
-        d = self.z.shape[1]
-        near = self.f > self.f.max() - (25.0 + 2.0 * d)
-        if near.sum() <= (d + 1) * (d + 2) // 2:
-            near = np.argsort(-self.f)[: max((d + 1) * (d + 2) // 2 + 1, d + 2)]
-        # coincident points would make the system singular
-        z, index = np.unique(self.z[near], axis=0, return_index=True)
-        f, correction, gradient = (v[near][index] for v in (self.f, self.correction, self.gradient))
-        values = f - self.known_at(z)
-        if not self.gradients:
-            return _by_values(z, values)
-        slopes = gradient - slopes_of_profiles(self.profiles, z) - self._slopes_of_rough(z)
-        smooth = HermiteEmulator.of(z, values - correction, slopes)
-        if not np.any(correction):
-            return smooth
-        rest = _by_values(z, correction)
-        return lambda at: smooth(at) + rest(at)
-
-    def _slopes_of_rough(self, z: np.ndarray) -> np.ndarray:
-        """(m, d)"""
-        if self.posterior.rough is None:
-            return np.zeros(z.shape)
-        up, down = (
-            [self.posterior.rough_at(self.mode.to_theta(z + step)) for step in s * DIFFERENCE_STEP * np.eye(z.shape[1])]
-            for s in (1, -1)
-        )
-        return (np.array(up) - np.array(down)).T / (2 * DIFFERENCE_STEP)
-
-
-def _build_proposal(posterior, modes, profiles, lower, upper) -> Proposal:
-    components, logs = [], []
-    first = modes[0]
-    for mode in modes:
-        along = profiles if mode is first else axis_profiles(posterior, mode, lower, upper)
-        down, up = split_scales(along)
-        # In the coordinates of the first mode; a further mode is described by its sd along those axes.
-        if mode is first:
-            component = SplitT(np.zeros(len(down)), down, up)
-        else:
-            sd = np.sqrt(np.diag(np.linalg.solve(first.root, np.linalg.solve(first.root, mode.covariance).T)))
-            component = SplitT(first.to_z(mode.theta_star), sd * down.max(), sd * up.max())
-        components.append(component)
-        logs.append(mode.log_posterior + np.sum(np.log(component.down + component.up)))
-    log_shares = np.array(logs) - logsumexp(logs)
-    # No mode gets less than a tenth of the points: the local volume is a guess.
-    shares = np.maximum(np.exp(log_shares), 0.1)
-    return Proposal(tuple(components), np.log(shares / shares.sum()))
 
 
 def _capped(weights: np.ndarray, m: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from outer_models import KnownDensity
 
-from pymc_inla.inference import importance
+from pymc_inla.inference import importance, theta_design
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hermite import HermiteEmulator
 from pymc_inla.inference.hyper_mode import find_theta_mode
@@ -65,7 +65,7 @@ def test_every_round_has_points_of_its_own(monkeypatch):
     mode = find_theta_mode(posterior, np.zeros(4), -bound, bound)
     posterior.prepare_design(mode.theta_star, mode.root)
     monkeypatch.setattr(importance, "SETTLED", -1.0)
-    monkeypatch.setattr(importance, "WITH_GRADIENTS", 0)
+    monkeypatch.setattr(theta_design, "WITH_GRADIENTS", 0)
     before = posterior.n_evaluations
     integral = integrate_theta(posterior, mode, -bound, bound, method="importance", max_points=400)
     assert len(integral.nodes) == 64
