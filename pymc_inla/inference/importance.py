@@ -89,7 +89,7 @@ def integrate_importance(
         # other points each time: chosen again, a point would only tell that its value is remembered
         cloud, log_proposal, known = draw_cloud(CLOUD, used)
         before = emulator(cloud) + known
-        cloud_weights, log_sum = normalize(before - log_proposal)
+        weights_before, log_sum = normalize(before - log_proposal)
         tempered, _ = normalize(temper * before - log_proposal)
         chosen = _systematic(cloud, _capped(tempered, per_round), per_round)
         z_new, f_new, e_new = design.add(cloud[chosen])
@@ -100,8 +100,8 @@ def integrate_importance(
         used += per_round
         after, _ = normalize(emulator(cloud) + known - log_proposal)
         theta = mode.to_theta(cloud)
-        change = _change_of_quantiles(np.where(logs, np.exp(theta), theta), cloud_weights, after)
-        if change < SETTLED or used + per_round > max(max_points, 2 * per_round):
+        change = _changes_of_quantiles(np.where(logs, np.exp(theta), theta), weights_before, after)
+        if change.max() < SETTLED or used + per_round > max(max_points, 2 * per_round):
             break
     base, _ = normalize((1 - temper) * predicted)
     off = f_new - predicted
@@ -152,7 +152,8 @@ def integrate_importance(
         density=density,
         log_marginal_likelihood=float(log_ml),
         log_marginal_likelihood_error=float(np.hypot(error, cloud_error)),
-        outer_change=change,
+        # tails that are long on one of the two scales make quantiles move there that do not matter on the other
+        outer_change=float(np.minimum(change, _changes_of_quantiles(theta, weights_before, after)).max()),
         fine_weights=np.full(len(fine), 1.0 / len(fine)),
         fine_matrix=_interpolation(z_new, fine),
         fine_slopes=np.zeros((0, len(fine), len(z_new))),
@@ -168,10 +169,10 @@ def _efficiency(log_base: np.ndarray, log_error: np.ndarray) -> float:
     return float((base @ a) ** 2 / (base @ a**2))
 
 
-def _change_of_quantiles(values: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
-    """The largest change of a quantile of a column of values (m, d) from weights (m,) to others, relative to a quarter
-    of the central 95 %: an sd, where there is one."""
-    largest = 0.0
+def _changes_of_quantiles(values: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Changes of the quantiles of the columns of values (m, d) from weights (m,) to others, (d, n), relative to a
+    quarter of the central 95 %: an sd, where there is one."""
+    changes = []
     for column in values.T:
         order = np.argsort(column)
         old, new = (
@@ -179,8 +180,8 @@ def _change_of_quantiles(values: np.ndarray, before: np.ndarray, after: np.ndarr
             for weights in (before, after)
         )
         spread = (new[-1] - new[0]) / 4.0
-        largest = max(largest, float(np.max(np.abs(new - old)) / spread) if spread > 0 else np.inf)
-    return largest
+        changes.append(np.abs(new - old) / spread if spread > 0 else np.full(len(new), np.inf))
+    return np.array(changes)
 
 
 def _interpolation(nodes: np.ndarray, z: np.ndarray) -> np.ndarray:
