@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from pymc_inla.errors import ConvergenceError
-from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, morton_key, normalize
+from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, morton_key, normalize, weighted_quantiles
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.integral import ThetaIntegral
@@ -23,6 +23,7 @@ from pymc_inla.inference.profiles import axis_profiles, sum_of_profiles
 from pymc_inla.inference.proposal import CLOUD, DESIGN_SEED, build_proposal
 from pymc_inla.inference.theta_design import ThetaDesign
 from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.lgm import QUANTILES
 
 FINE_CLOUD = 2**16
 """Points that the marginals are read off: a 97.5 % quantile to 0.01 sd"""
@@ -34,7 +35,6 @@ is left is a part of it"""
 NONSENSE = 100.0
 """Logarithm of the mean of truth / emulator at points of the emulator, beyond which that has its mass where there is
 none"""
-PROBABILITIES = 0.025, 0.25, 0.5, 0.75, 0.975
 REACH = 40.0
 """Log units below the mode, by the profiles, beyond which an emulator extrapolates and nothing is looked for"""
 
@@ -94,8 +94,6 @@ def integrate_importance(
         chosen = _systematic(cloud, _capped(tempered, per_round), per_round)
         z_new, f_new, e_new = design.add(cloud[chosen])
         predicted = emulator(z_new) + design.known_at(z_new)
-        log_ratio = f_new - temper * predicted
-        efficiency = _efficiency((1 - temper) * predicted, f_new - predicted)
         emulator = design.emulate()
         used += per_round
         after, _ = normalize(emulator(cloud) + known - log_proposal)
@@ -113,7 +111,7 @@ def integrate_importance(
             "hyperparameters whose priors depend on another one without it (mu + tau * z, z ~ Normal(0, 1)), or give "
             "that one a prior that keeps it away from zero."
         )
-    smooth, k_hat = smooth_log_weights(log_ratio)
+    smooth, k_hat = smooth_log_weights(f_new - temper * predicted)
     log_jacobian = np.linalg.slogdet(mode.root)[1]
     # the integral of the emulator that the last points were drawn from, times the mean of truth / emulator under it
     log_ml = log_sum - np.log(CLOUD) + log_mean + log_jacobian
@@ -138,6 +136,7 @@ def integrate_importance(
     fine = cloud[_systematic(cloud, cloud_weights, FINE_DESIGN)]
     weights = calibrate_weights(z_new, np.exp(smooth), mean, covariance)
     messages = ()
+    efficiency = _efficiency((1 - temper) * predicted, off)
     if efficiency < 0.3:
         messages = (
             f"the emulator of the density of the hyperparameters explains it poorly (efficiency {efficiency:.2f}); "
@@ -174,11 +173,7 @@ def _changes_of_quantiles(values: np.ndarray, before: np.ndarray, after: np.ndar
     quarter of the central 95 %: an sd, where there is one."""
     changes = []
     for column in values.T:
-        order = np.argsort(column)
-        old, new = (
-            np.interp(PROBABILITIES, np.cumsum(weights[order]) - 0.5 * weights[order], column[order])
-            for weights in (before, after)
-        )
+        old, new = (weighted_quantiles(column, weights, QUANTILES) for weights in (before, after))
         spread = (new[-1] - new[0]) / 4.0
         changes.append(np.abs(new - old) / spread if spread > 0 else np.full(len(new), np.inf))
     return np.array(changes)
