@@ -30,7 +30,10 @@ CORRELATED = {2: 0.4, 3: 0.8}
 UNSETTLED = {2: 0.015, 3: 0.03}
 """Two or three hyperparameters are integrated line by line where two of them are correlated at the mode and the density
 is not Gaussian (logarithm of a scale at z = 2), or where refinement of what was done instead would change a quantile by
-more than UNSETTLED. Three take about 2000 evaluations, ten times as many as a lattice: they have to be worth it"""
+more than UNSETTLED, or its points were used up on the way to the borders of the mass and others do not confirm it.
+Three take about 2000 evaluations, ten times as many as a lattice: they have to be worth it"""
+CONFIRMING, CONFIRMED = 16, 0.2
+"""Points for that, and their mean error in the log density that is small enough"""
 POINTS_OF_LINES = 400
 """What two may take"""
 UNLIKE = (
@@ -132,7 +135,7 @@ def integrate_theta(
         result = integrate_importance(posterior, modes, lower, upper, max_points=max_points, logs=logs)
     else:
         result = _lattice(posterior, modes, lower, upper, max_points)
-    if may_nest and result.outer_change > UNSETTLED[d]:
+    if may_nest and (result.outer_change > UNSETTLED[d] or not (result.decayed or _is_confirmed(posterior, result))):
         result = _nested(posterior, modes, lower, upper)
     posterior.collect_moments = False
     if not result.decayed:
@@ -163,6 +166,15 @@ def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> The
         mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, rough_at=posterior.rough_at
     )
     return replace(result, decayed=decayed, failures=nodes.failures_that_matter())
+
+
+def _is_confirmed(posterior: ThetaPosterior, result: ThetaIntegral) -> bool:
+    """Whether the density is what the interpolant says, at points of the latter between which no value is known."""
+    density = result.density
+    at = density.theta[np.searchsorted(np.cumsum(density.weights), (np.arange(CONFIRMING) + 0.5) / CONFIRMING)]
+    found = np.array([e.log_posterior for e in posterior.evaluate_all(at, keep=False)])
+    off = found - result.log_marginal_likelihood - density.log_density_at(at)
+    return bool(np.mean(np.abs(off)) < CONFIRMED)
 
 
 def _are_unlike(modes: list[ThetaMode]) -> bool:

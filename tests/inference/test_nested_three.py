@@ -76,6 +76,36 @@ def test_ridges_of_three_variances(name):
     assert posterior.n_evaluations < 6000
 
 
+def smooth_curve_of_noise(n, seed):
+    """log density of (log length, log height, log sd of the noise) of a Gaussian process through pure noise, with
+    half-normal priors: without height the length is free, and without length the process is noise."""
+    x, y = np.linspace(0, 1, n), np.random.default_rng(seed).normal(size=n)
+
+    def f(t):
+        t = np.asarray(t)
+        lengths, index = np.unique(t[..., 0], return_inverse=True)
+        R = np.exp(-0.5 * (x[:, None] - x) ** 2 / np.exp(2 * lengths)[:, None, None])
+        w, V = np.linalg.eigh(R)
+        projected = np.swapaxes(V, -1, -2) @ y
+        variance = w[index] * np.exp(2 * t[..., 1:2]) + 1e-6 + np.exp(2 * t[..., 2:])
+        priors = t.sum(-1) - 0.5 * np.exp(2 * t) @ [4.0, 1.0, 1.0]
+        return priors - 0.5 * np.sum(np.log(variance) + projected[index] ** 2 / variance, axis=-1)
+
+    return f
+
+
+def test_three_flat_arms():
+    f = smooth_curve_of_noise(15, 6)
+    _, integral = integrate(f, 3, start=[-1.0, -1.0, 0.0])
+    truth, log_integral = dense(f, -11.0, 1.6, 160)
+    weights, theta = integral.density.weights, integral.density.theta
+    for j, (((mean, sd), natural), _) in enumerate(truth):
+        for values, (m, s) in ((theta[:, j], (mean, sd)), (np.exp(theta[:, j]), natural)):
+            assert abs(weights @ values - m) < 0.05 * s
+            assert abs(np.sqrt(weights @ (values - weights @ values) ** 2) / s - 1) < 0.05
+    assert abs(integral.log_marginal_likelihood - log_integral) < 0.02
+
+
 @pytest.mark.parametrize("start", [[-1.0, -0.501, -0.5], [-0.8, -0.6, -0.4], [0.0, 0.0, 0.0]])
 def test_a_search_that_ends_on_a_ridge_is_no_mode(start):
     f = three_variances(*PROBLEMS["one row per group"])
