@@ -57,6 +57,27 @@ def test_dot_and_matmul():
     np.testing.assert_allclose(marginal(b, "beta"), marginal(a, "beta"), atol=1e-8)
 
 
+@pytest.mark.parametrize("k", [31, 45])
+def test_sums_of_many_terms(k):
+    """PyTensor's interpreter takes 31 of them."""
+    n = k + 20
+    rng = np.random.default_rng(17)
+    X, y = rng.normal(size=(n, k)), rng.normal(size=n)
+    with pm.Model() as one_by_one:
+        betas = [pm.Normal(f"beta{j}", 0, 0.5) for j in range(k)]
+        mu = pm.Deterministic("mu", sum(beta * column for beta, column in zip(betas, X.T, strict=True)))
+        pm.Normal("y", mu, pm.Exponential("sigma", 1), observed=y)
+    with pm.Model() as vector:
+        beta = pm.Normal("beta", 0, 0.5, shape=k)
+        pm.Deterministic("mu", X @ beta)
+        pm.Normal("y", X @ beta, pm.Exponential("sigma", 1), observed=y)
+    a, b = deterministic_fit(one_by_one), deterministic_fit(vector)
+    np.testing.assert_allclose(marginal(a, f"beta{k - 1}")[0], marginal(b, "beta")[-1], atol=1e-6)
+    np.testing.assert_allclose(marginal(a, "sigma"), marginal(b, "sigma"), atol=1e-6)
+    betas = [a.posterior[f"beta{j}"].values for j in range(k)]
+    np.testing.assert_allclose(a.posterior["mu"].values, np.einsum("jcd,nj->cdn", betas, X), atol=1e-10)
+
+
 def grouped_counts(split=False, order=None, empty_group=False, levels=None, shift=0.0, swapped=False):
     """Binomial counts in two crossed sets of groups with a covariate, or the same model written in another way: as
     Bernoulli rows, with rows permuted, a group without data, levels renumbered, another origin of the covariate, or the

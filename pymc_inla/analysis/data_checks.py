@@ -7,7 +7,6 @@ import pytensor
 import pytensor.tensor as pt
 from pymc.logprob.basic import logp
 from pymc.logprob.utils import CheckParameterValue
-from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Constant
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors, applys_between
@@ -15,6 +14,7 @@ from pytensor.scalar.basic import Add, Mul, Sub, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.random.op import RandomVariable
 
+from pymc_inla.analysis.interpreter import interpreter
 from pymc_inla.errors import InvalidDataError, UnsupportedModelError
 
 ARITHMETIC = Add, Sub, Mul, TrueDiv
@@ -167,7 +167,7 @@ def check_constant_parameters(model) -> None:
     fixed = [check for check in checks if all(v.owner or isinstance(v, Constant) for v in ancestors([check[2]]))]
     if not fixed:
         return
-    hold = pytensor.function([], [check[2] for check in fixed], mode=Mode(linker="py", optimizer="merge"))()
+    hold = pytensor.function([], [check[2] for check in fixed], mode=interpreter("merge"))()
     for (name, message, _), holds in zip(fixed, hold, strict=True):
         if not holds:
             raise InvalidDataError(

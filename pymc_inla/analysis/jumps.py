@@ -8,11 +8,11 @@ from itertools import combinations
 
 import numpy as np
 import pytensor
-from pytensor.compile.mode import Mode
 from pytensor.graph.traversal import ancestors, toposort
 from pytensor.tensor.elemwise import Elemwise
 
 from pymc_inla.analysis.affine import value_inputs
+from pymc_inla.analysis.interpreter import interpreter
 from pymc_inla.errors import UnsupportedModelError
 
 _STEPS = {"LT", "LE", "GT", "GE", "Floor", "Ceil", "RoundHalfToEven", "RoundHalfAwayFromZero"}
@@ -47,7 +47,7 @@ def refuse_jumps(name, density, predictors, hyperparameters) -> None:
         function = pytensor.function(
             [*predictors, *theta],
             [density, *steps],
-            mode=Mode(linker="py", optimizer="fast_compile").including("local_remove_check_parameter"),
+            mode=interpreter().including("local_remove_check_parameter"),
             on_unused_input="ignore",
         )
 

@@ -7,12 +7,12 @@ are affine in the latent variables are the same when they have the same values a
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.compile.mode import Mode
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
 from pymc_inla.analysis.affine import Label, label_graph, value_inputs
+from pymc_inla.analysis.interpreter import interpreter
 
 ROUNDING = 1e-12
 """Largest difference of equal expressions, beside their largest value: sums in another order differ by 1e-15 a term"""
@@ -89,7 +89,7 @@ def _values(variables, latents, hyperparameters) -> list[np.ndarray]:
     above = set(ancestors(variables))
     inputs = [v for v in (*latents, *hyperparameters) if v in above]
     with pytensor.config.change_flags(cxx=""):
-        function = pytensor.function(inputs, variables, mode=Mode(linker="py", optimizer="merge"))
+        function = pytensor.function(inputs, variables, mode=interpreter("merge"))
     rng = np.random.default_rng(0)
     found = []
     for _ in range(2):

@@ -17,6 +17,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorConstant
 
 from pymc_inla.analysis.inline import write_out
+from pymc_inla.analysis.interpreter import split_sums
 from pymc_inla.compile import complement, normal_tail
 from pymc_inla.compile.graph import replace_nodes
 from pymc_inla.compile.normal_tail import finite_normal_tails
@@ -27,7 +28,7 @@ from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_
 from pymc_inla.compile.ufuncs import use_ufuncs
 
 INTERPRETED = SequentialGraphRewriter(
-    MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs, loop_over_arrays), MergeOptimizer()
+    MergeOptimizer(), walking_rewriter("in_to_out", use_ufuncs, loop_over_arrays, split_sums), MergeOptimizer()
 )
 LARGE = 20_000
 """Observations above which generating machine code pays for itself"""

@@ -6,13 +6,13 @@ import logging
 
 import numpy as np
 import pytensor
-from pytensor.compile.mode import Mode
 from pytensor.graph.replace import graph_replace
 from xarray import DataArray, Dataset, DataTree
 
+from pymc_inla.analysis.interpreter import interpreter
 from pymc_inla.lgm import LatentGaussianModel
 
-INTERPRETED = Mode(linker="py", optimizer="fast_compile")
+INTERPRETED = interpreter()
 """Evaluated a few thousand times only: interpreting the graph beats compiling it."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytensor
 from pymc.initial_point import make_initial_point_expression
-from pytensor.compile.mode import Mode
 
+from pymc_inla.analysis.interpreter import interpreter
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.lgm import LatentGaussianModel
 from pymc_inla.options import did_you_mean
@@ -55,8 +55,7 @@ def find_theta_start(lgm: LatentGaussianModel, start: Mapping[str, object]) -> n
     wanted = [expressions[i] for i, rv in enumerate(model.free_RVs) if rv.name in given]
     names = [rv.name for rv in model.free_RVs if rv.name in given]
     # evaluated once: interpreting the graph is faster than compiling it
-    mode = Mode(linker="py", optimizer="fast_compile")
-    values = pytensor.function([], wanted, mode=mode, on_unused_input="ignore")()
+    values = pytensor.function([], wanted, mode=interpreter(), on_unused_input="ignore")()
     for name, value in zip(names, values, strict=True):
         if not np.all(np.isfinite(value)):
             raise InvalidOptionError(f"start[{name!r}]={start[name]!r} lies outside the support of {name}.")
