@@ -1,10 +1,10 @@
 """Joint draws of (theta, x), and their importance weights.
 
-theta is drawn from the integrated density, not at its nodes. D centers get an inner approximation of their own, and x
-is drawn from that of the nearest center. In one or two dimensions they are the k-means of the draws: cells are a small
-fraction of the posterior sd, in the tails too, and a center is the mean of its cell, so that the dependence between
-theta and x is blurred by less than Monte Carlo error; in more dimensions theta itself is drawn among the centers, and
-the pair (theta, x) is exact, unless the model is large and D small.
+theta is drawn from the integrated density, not at its nodes. D centers, the k-means of the draws, get an inner
+approximation of their own, and x is drawn from that of the nearest center. With one or two hyperparameters cells are a
+small fraction of the posterior sd, in the tails too, and a center is the mean of its cell, so that the dependence
+between theta and x is blurred by less than Monte Carlo error. With more of them x is then moved as its conditional mode
+does from the center to its own theta, unless the model is large.
 
 Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
 shape k allows, the draws are resampled, and follow the target of the inner approximation rather than the approximation.
@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 
 from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
 from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.mode_of_theta import ModeOfTheta, is_affordable
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
@@ -160,12 +161,12 @@ def _propose(
     rng = np.random.default_rng(theta_seed)
     centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)
     moves = len(centers) > 1
-    if moves and (integral.density.d <= 2 or size > 30_000):
+    if moves:
         theta = draw_theta(integral.density, n_draws, rng)
+        theta = theta if len(theta.T) <= 2 else _spread(theta, integral.density, rng)
         centers, owner = _k_means(theta, centers, integral)
     else:
-        owner = np.arange(n_draws) % len(centers)
-        theta = _spread(centers[owner], integral.density, rng) if moves else centers[owner]
+        theta, owner = np.repeat(centers, n_draws, axis=0), np.zeros(n_draws, dtype=int)
     D = len(centers)
     # Rows are shuffled once, here, so that draws at the same theta are not neighbors.
     row = np.random.default_rng(order_seed).permutation(n_draws)
@@ -173,6 +174,7 @@ def _propose(
     log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
     log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // x.shape[1])
     theta_out[row] = theta
+    mode = ModeOfTheta(integral) if moves and theta.shape[1] > 2 and is_affordable(x.shape[1], integral) else None
 
     def sample_at(point, mine: np.ndarray, center_seed: np.random.SeedSequence) -> None:
         """Draw x at a center into the rows of the draws that belong to it."""
@@ -182,8 +184,8 @@ def _propose(
             some, some_seed = work
             sample = point.sample(np.random.default_rng(some_seed), len(some), densities=densities)
             target = row[some]
-            x[target] = sample.x
-            # Around a center theta moves and x does not: both densities change by that of theta.
+            x[target] = sample.x if mode is None else sample.x + mode.change(point.theta, theta[some])
+            # Around a center theta moves, and x with it or not at all: both densities change by that of theta.
             moved = log_density(theta[some]) - at_center if moves else 0.0
             log_q[target] = sample.log_q + at_center + moved
             log_p[target] = sample.log_joint + moved
@@ -214,8 +216,8 @@ def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
 
 
 def _spread(theta: np.ndarray, density: IntegratedDensity, rng) -> np.ndarray:
-    """Draws at a few centers, moved along every axis to the quantiles of their ranks: the marginals are those of the
-    integrated density, and no draw moves past the next center along an axis, so that the dependence stays."""
+    """Draws, moved along every axis to the quantiles of their ranks: the marginals are those of the integrated density,
+    and their order along an axis, so that the dependence stays."""
     n = len(theta)
     probabilities = (np.arange(n) + 0.5) / n
     spread = np.empty_like(theta)

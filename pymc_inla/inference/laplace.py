@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from pymc_inla.inference import skew_normal
+from pymc_inla.inference.around_mode import FunctionsOfTheta
 from pymc_inla.inference.cavity import remove_own, widening
 from pymc_inla.inference.conditional import ConditionalLaplace, is_affordable, work
 from pymc_inla.inference.conditional_distribution import Cumulants
@@ -274,6 +275,8 @@ class LaplaceInner:
     """Elements of x with Laplace marginals in a copula, which log p~(theta | y) knows, too"""
     marginals: MarginalsOfTheta | None = None
     """These marginals, where they are not followed at every theta"""
+    off: FunctionsOfTheta | None = None
+    """What log p~(theta | y) is off by, one function"""
     in_parts = False
 
     @property
@@ -284,6 +287,10 @@ class LaplaceInner:
     def with_copula(self, elements: tuple[int, ...], marginals: MarginalsOfTheta | None = None) -> "LaplaceInner":
         """The same with Laplace marginals of some elements of x."""
         return replace(self, copula=elements, marginals=marginals)
+
+    def with_correction(self, off: FunctionsOfTheta) -> "LaplaceInner":
+        """The same with what log p~(theta | y) is off by added to it."""
+        return replace(self, off=off)
 
     @property
     def bytes_per_point(self) -> float:
@@ -310,6 +317,9 @@ class LaplaceInner:
         if self.copula:
             corrected = mode.log_joint + log_prior - point.copula.log_density_at_mode
             point = changed(point, log_posterior=corrected, correction=corrected - value)
+        if self.off is not None:
+            off = float(self.off.at(theta)[0])
+            point = changed(point, log_posterior=point.log_posterior + off, correction=point.correction + off)
         if not gradient:
             return point
         total = log_prior_gradient + self._gradient(point)

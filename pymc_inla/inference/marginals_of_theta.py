@@ -11,39 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymc_inla.inference.ccd import fractional_factorial
+from pymc_inla.inference.around_mode import FunctionsOfTheta
 from pymc_inla.inference.copula import DEPTH, FEWEST, LEAST_SLOPE
-from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import ThetaMode
-
-DISTANCES = (0.6, 1.2, 1.8, 2.5, 3.5, 5.0, 7.0), (1.25, 2.5)
-"""Distances of the design from theta* along both directions of an axis, in sd, for one hyperparameter and for more; its
-corners are as far away as the last points on the axes"""
-UNLIKELY = 12.0
-"""Fall of log p~(theta | y) from theta* beyond which a point of the design is left out"""
-
-
-def between(d: int) -> np.ndarray:
-    """Points around theta*, in sd, (K, d), at which an interpolation between points of the design is compared"""
-    return np.vstack([s * r * axis for axis in np.eye(d) for r in ((0.9, 3.0) if d == 1 else (0.8,)) for s in (-1, 1)])
-
-
-def design(d: int) -> np.ndarray:
-    """Points around theta*, in sd, (K, d): the center, points on the axes and the corners of a factorial design."""
-    distances = DISTANCES[min(d, 2) - 1]
-    axes = [s * r * axis for axis in np.eye(d) for r in distances for s in (-1.0, 1.0)]
-    corners = distances[-1] / np.sqrt(d) * fractional_factorial(d) if d > 1 else np.zeros((0, d))
-    return np.vstack([np.zeros((1, d)), *axes, corners])
 
 
 @dataclass(frozen=True)
 class MarginalsOfTheta:
     """Points of Laplace marginals, interpolated in theta."""
 
-    mode: ThetaMode
-    emulator: Emulator
-    coefficients: np.ndarray
-    """One column for each point of a marginal"""
+    points: FunctionsOfTheta
+    """One for each point of a marginal"""
     distances: dict[tuple[int, ...], tuple[tuple[float, ...], tuple[float, ...]]]
     """By the keys of `copula.chain`, where points are below and above the mode"""
 
@@ -64,20 +42,16 @@ class MarginalsOfTheta:
             for at in sides
         ]
         sides = [at for at, ok in zip(sides, usable, strict=True) if ok]
-        emulator = Emulator.at(mode.to_z(thetas[usable]), degree=1)
         distances, columns = {}, [np.zeros((len(sides), 0))]
         for key in known:
             farthest = [max((at[key][side] for at in sides), key=len) for side in (0, 1)]
             distances[key] = tuple(tuple(t for t, _ in points) for points in farthest)
             columns += [np.array([_extended(at[key][side], distances[key][side]) for at in sides]) for side in (0, 1)]
-        return cls(mode, emulator, emulator.coefficients(np.concatenate(columns, axis=1)), distances)
+        return cls(FunctionsOfTheta.of(mode, thetas[usable], np.concatenate(columns, axis=1)), distances)
 
     def at(self, theta: np.ndarray) -> dict[tuple[int, ...], tuple[list, list]]:
         """`sides` of `copula.Copula` at one theta (d,); outside of the design those at its border."""
-        z, nodes = self.mode.to_z(theta), self.emulator.nodes
-        # the point of the design farthest in this direction says where the border is
-        border = np.max(nodes @ z, initial=0.0) / max(z @ z, 1e-300)
-        values = iter(self.emulator.predict(self.coefficients, min(1.0, border) * z[None])[0])
+        values = iter(self.points.at(theta))
         sides = {key: [[(t, next(values)) for t in side] for side in both] for key, both in self.distances.items()}
         return {key: tuple(_until_negligible(side) for side in both) for key, both in sides.items()}
 

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from pymc_inla.inference.around_mode import FunctionsOfTheta
 from pymc_inla.inference.cavity import match, remove_own
 from pymc_inla.inference.conditional_distribution import FirstOrder
 from pymc_inla.inference.copula import Copula
@@ -66,9 +67,11 @@ class QuadraturePoint:
 
     @property
     def correction(self) -> float:
-        if self.integral is None or not self.approximation.copula:
-            return 0.0
-        return self.first_order.log_density_at_mode - self.shared.log_density_at_mode
+        a = self.approximation
+        off = 0.0 if a.off is None else float(a.off.at(self.theta)[0])
+        if self.integral is None or not a.copula:
+            return off
+        return off + self.first_order.log_density_at_mode - self.shared.log_density_at_mode
 
     @cached_property
     def first_order(self) -> SharedFirstOrder:
@@ -158,6 +161,8 @@ class QuadratureInner:
     """Elements of x_S with Laplace marginals in a copula, given theta"""
     marginals: MarginalsOfTheta | None = None
     """These marginals, where they are not followed at every theta"""
+    off: FunctionsOfTheta | None = None
+    """What log p~(theta | y) is off by, one function"""
     wide: bool = False
     """Whether nodes reach far into the tails of the local latents"""
 
@@ -214,6 +219,10 @@ class QuadratureInner:
         """The same with Laplace marginals of some shared latents."""
         return replace(self, copula=elements, marginals=marginals)
 
+    def with_correction(self, off: FunctionsOfTheta) -> "QuadratureInner":
+        """The same with what log p~(theta | y) is off by added to it."""
+        return replace(self, off=off)
+
     def roughly(self) -> "QuadratureInner":
         """The same rule for comparisons: at most 0.01 sd from the mode of x_S, which one step from a good start is."""
         return replace(self, tolerance=ROUGH)
@@ -263,6 +272,8 @@ class QuadratureInner:
             search.factor,
         )
         value = integral.value + search.gain + log_prior - point.shared.log_density_at_mode
+        if self.off is not None:
+            value += float(self.off.at(theta)[0])
         total, passes = None, search.n_passes + point.shared.n_passes
         if gradient:
             # of the Laplace approximation of x_S, also with a copula

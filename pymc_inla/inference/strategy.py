@@ -8,11 +8,13 @@ from difflib import get_close_matches
 import numpy as np
 
 from pymc_inla.errors import ConvergenceError, InvalidOptionError
+from pymc_inla.inference.around_mode import UNLIKELY, FunctionsOfTheta, between, design
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
+from pymc_inla.inference.laplace_importance import DRAWS, log_mean_ratio
 from pymc_inla.inference.local_tails import LocalTails, enough_nodes
-from pymc_inla.inference.marginals_of_theta import UNLIKELY, MarginalsOfTheta, between, design
+from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
@@ -41,6 +43,11 @@ BUDGET_OF_COPULA = 3.0
 """Seconds for following Laplace marginals at the design of `marginals_of_theta`"""
 BUDGET_OF_SCREEN = 1.0
 """Seconds for the marginals that are looked at to choose them"""
+WORK_OF_IMPORTANCE = 4e7
+"""Draws times latents and predictors for importance sampling at that design: two seconds"""
+FELT, LIKELY = 0.1, 4.0
+"""Change of log p(theta | y) by importance sampling, from point to point of those at most so much less likely than
+theta*, from which on it is made"""
 CANCELLED = 1e-6
 """Relative error of the curvature beyond which nothing is asked"""
 FAR, SKEWED = 2.0, 0.1
@@ -155,7 +162,8 @@ def choose_inner(
         left = 0.0
         if strategy == "auto":
             posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
-            reason = reason.removesuffix(".") + how if how else reason
+            posterior, mode, more = _with_importance(posterior, mode, lower, upper)
+            reason = reason.removesuffix(".") + how + more if how or more else reason
         chosen = replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False, not_normal=left)
         return chosen, posterior, mode
     quadrature = ThetaPosterior.of(inner)
@@ -180,10 +188,11 @@ def choose_inner(
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
     inner, posterior, mode, change, reason, missed = refined
     posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
+    posterior, mode, more = _with_importance(posterior, mode, lower, upper)
     inner = posterior.inner
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
-    reason += how
+    reason += how + more
     chosen = Choice(inner, "quadrature", reason, finer, name, change=change, not_normal=left, missed=missed)
     return chosen, posterior, mode
 
@@ -337,6 +346,28 @@ def _with_copula(
     mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
     how = f"; Laplace marginals in a copula for {len(found.elements)} latents, not normal given theta"
     return better, mode, how, found.left
+
+
+def _with_importance(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[ThetaPosterior, ThetaMode, str]:
+    """The same with what log p~(theta | y) is off by, as importance sampling tells, and what to say of it."""
+    inner, d = posterior.inner, len(mode.theta_star)
+    f, points = inner.functions, design(d)
+    if not d or len(points) * DRAWS * (f.n_x + f.n_eta) > WORK_OF_IMPORTANCE:
+        return posterior, mode, ""
+    known = [e for e in posterior.evaluate_all(_around(mode, lower, upper, points)) if np.isfinite(e.log_posterior)]
+    known = [e for e in known if e.log_posterior > mode.log_posterior - UNLIKELY]
+    off = np.array([log_mean_ratio(posterior.point(e.theta)) for e in known])
+    told = np.isfinite(off)
+    if not told[:1].any():
+        return posterior, mode, ""
+    near = told & (np.array([e.log_posterior for e in known]) > mode.log_posterior - LIKELY)
+    if np.ptp(off[near]) < FELT:
+        return posterior, mode, ""
+    thetas = np.array([e.theta for e in known])[told]
+    better = ThetaPosterior.of(inner.with_correction(FunctionsOfTheta.of(mode, thetas, off[told, None])))
+    better.near, better.center = posterior.near, posterior.center
+    mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
+    return better, mode, "; the density of the hyperparameters is corrected by importance sampling"
 
 
 def _interpolated(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper):
