@@ -18,11 +18,12 @@ from pytensor.tensor.variable import TensorConstant
 
 from pymc_inla.analysis.inline import write_out
 from pymc_inla.analysis.interpreter import split_sums
-from pymc_inla.compile import complement, normal_tail
+from pymc_inla.compile import complement, normal_tail, rising_factorial
 from pymc_inla.compile.graph import replace_nodes
 from pymc_inla.compile.normal_tail import finite_normal_tails
 from pymc_inla.compile.parameter_checks import check_each
 from pymc_inla.compile.probabilities import exact_logarithms, finite_complements
+from pymc_inla.compile.rising_factorial import rising_factorials
 from pymc_inla.compile.scalar_loops import loop_over_arrays
 from pymc_inla.compile.straight_line import PYTENSOR, StraightLine, as_straight_line
 from pymc_inla.compile.ufuncs import use_ufuncs
@@ -52,7 +53,7 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     else:
         single = not isinstance(outputs, list)
         # twice, as the difference is written in terms of log_ndtr
-        rules = normal_tail.written_out, normal_tail.written_out, complement.written_out
+        rules = normal_tail.written_out, normal_tail.written_out, complement.written_out, rising_factorial.written_out
         outputs = replace_nodes([outputs] if single else outputs, *rules)
         outputs = outputs[0] if single else outputs
     # inner graphs (of Scan and the like) would otherwise be compiled through C, which takes seconds
@@ -110,7 +111,7 @@ def stabilize(log_density: Variable) -> Variable:
     stable = rewrite_graph(log_density, include=rewrites, exclude=_BLAS, clone=True)
     # composite operations (`LogAddExp`, `XLogY`) run as functions of their own, and for many linear predictors at once
     # row by row
-    return finite_complements(write_out(stable, lambda op: isinstance(op, OpFromGraph)))
+    return rising_factorials(finite_complements(write_out(stable, lambda op: isinstance(op, OpFromGraph))))
 
 
 def split_theta(theta: np.ndarray, hyperparameters) -> list[np.ndarray]:

@@ -162,3 +162,17 @@ def test_ordinary_groups_keep_their_nodes(family):
     verdict = pmi.reliability(pmi.fit(model, random_seed=1, progressbar=False, strategy="quadrature"))
     assert verdict.verdict == "good"
     assert verdict.method.startswith("strategy quadrature (11 nodes:")
+
+
+def test_concentrations_far_out():
+    """At hundreds of modal sd a beta binomial distribution is binomial. Written with log Gamma functions it was
+    rounding (log probabilities of +65000), and the verdict said that a mean is off by 67 sd."""
+    rng = np.random.default_rng(5)
+    group, n = np.repeat(np.arange(5), 4), rng.integers(5, 20, 20)
+    y = rng.binomial(n, rng.beta(2, 2, 20))
+    with pm.Model() as model:
+        p = pm.math.sigmoid(pm.Normal("u", 0, 1, shape=5)[group])
+        k = pm.math.exp(pm.Normal("v", 1, 1, shape=5)[group])
+        pm.BetaBinomial("y", alpha=p * k, beta=(1 - p) * k, n=n, observed=y)
+    fit = pmi.fit(model, random_seed=1, progressbar=False)
+    assert pmi.reliability(fit).verdict == "good"
