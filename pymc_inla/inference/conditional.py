@@ -21,6 +21,7 @@ from scipy import linalg
 from pymc_inla.inference.conditional_distribution import FirstOrder, Normal
 from pymc_inla.inference.copula import CLIFF, DEPTH, DISTANCES, SETTLED, Copula, chain
 from pymc_inla.lgm import LGMFunctions
+from pymc_inla.status import Status
 
 BUDGET = 3e7
 """Multiplications per abscissa, n_j n_x^2 (n_eta + n_x), up to which the full Laplace marginals are computed."""
@@ -65,6 +66,9 @@ class ConditionalLaplace:
         self.AZ = self.A @ self.Z
         self.Q = f.Q_pattern.to_matrix(mode.prior.Q).toarray()
         self.QZ = self.Z.T @ self.Q @ self.Z
+        # of the log prior at x*, which is minus that of the likelihood where x* is a mode
+        known = mode.status is Status.CONVERGED
+        self.slope = -self.A.T @ mode.likelihood.gradient if known else mode.prior.b - self.Q @ mode.x
         self.S = mode.factor.solve(np.eye(f.n_x))
         if at_mode:
             held = list(at_mode)
@@ -98,37 +102,40 @@ class ConditionalLaplace:
     def side(self, sign: float, distances=DISTANCES) -> list[list[tuple[float, float]]]:
         """Points (t, log p~_j(t) - log p~_j(0)) of every x_j on one side of the mode, outwards until it has fallen."""
         points, active, last = [[] for _ in self.indices], np.flatnonzero(self.free), 0.0
-        x = np.repeat(self.mode.x[:, None], len(active), axis=1)
-        zero, _, _, tangent = self._newton(x, active)
+        d = np.zeros((len(self.mode.x), len(active)))
+        zero, _, _, tangent = self._newton(d, active)
         for distance in distances:
             if not len(active):
                 break
-            x = x + (sign * distance - last) * tangent
+            d = d + (sign * distance - last) * tangent
             last = sign * distance
             for _ in range(MAX_STEPS):
-                height, gain, step, tangent = self._newton(x, active)
+                height, gain, step, tangent = self._newton(d, active)
                 if not np.max(gain) > GAIN:
                     break
-                x = x + step
+                d = d + step
             fall = np.where(gain < SETTLED, zero - height, np.nan)
             for j, value in zip(active, fall, strict=True):
                 if value < CLIFF:
                     points[j].append((last, -float(value)))
             going = fall < DEPTH
-            active, x, tangent, zero = active[going], x[:, going], tangent[:, going], zero[going]
+            active, d, tangent, zero = active[going], d[:, going], tangent[:, going], zero[going]
         return points
 
-    def _newton(self, x: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """At x (n_x, m) of some of the x_j: log p~ with f corrected by the gain of a Newton step that leaves x_j where
-        it is, that gain (both (m,)), the step, and how the conditional mode moves with t (both (n_x, m)). Where H_{-j}
-        is not positive definite, log p~ is NaN and nothing moves."""
-        f, prior = self.functions, self.mode.prior
-        eta = self.mode.design.offset[:, None] + self.A @ x
+    def _newton(self, d: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """At x* + d (n_x, m) of some of the x_j: log p~ with f corrected by the gain of a Newton step that leaves x_j
+        where it is, that gain (both (m,)), the step, and how the conditional mode moves with t (both (n_x, m)). Where
+        H_{-j} is not positive definite, log p~ is NaN and nothing moves.
+
+        With distances from x* and the slope of the log prior there: the terms of x'Qx cancel where prior precisions are
+        1e13 times those of the data, as those of a random walk that hardly moves."""
+        f = self.functions
+        eta = self.mode.eta[:, None] + self.A @ d
         likelihoods = [f.log_likelihood(np.ascontiguousarray(column), self.theta) for column in eta.T]
-        Qx = self.Q @ x
+        Qd = self.Q @ d
         value = np.array([likelihood.value.sum() for likelihood in likelihoods])
-        value += np.einsum("ij,ij->j", x, prior.b[:, None] - 0.5 * Qx)
-        gradient = self.A.T @ np.array([likelihood.gradient for likelihood in likelihoods]).T + prior.b[:, None] - Qx
+        value += np.einsum("ij,ij->j", d, self.slope[:, None] - 0.5 * Qd)
+        gradient = self.A.T @ np.array([likelihood.gradient for likelihood in likelihoods]).T + self.slope[:, None] - Qd
         H = self._hessians(np.array([likelihood.W for likelihood in likelihoods])) + self.held[active]
         L, definite = _cholesky_each(H)
         log_determinant = 2 * np.sum(np.log(np.diagonal(L, axis1=1, axis2=2)), axis=1)

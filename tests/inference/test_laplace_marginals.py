@@ -159,6 +159,34 @@ def test_density_is_the_laplace_approximation_at_the_conditional_mode(name):
             np.testing.assert_allclose(found, [density(j, each) - density(j, 0.0) for each in t], atol=5e-3)
 
 
+@pytest.mark.parametrize("log_sd", [-12.0, -16.0])
+def test_random_walk_that_hardly_moves(log_sd):
+    """All elements are one number then, whose density is known. Prior precisions of 1e14 hid it in the rounding of
+    x'Qx, several log units, where log p~(theta | y) had a peak of its own."""
+    n, level = 15, -5.0
+    y, steps = np.arange(n) % 3, np.diff(np.eye(n), axis=0)
+
+    def prior(theta):
+        start = np.diag(np.arange(n) == 0) * 0.25
+        Q = np.exp(-2 * theta[0]) * (steps.T @ steps) + start
+        return Q, start @ np.full(n, level), 0.0
+
+    f = build_model(poisson(y), n, prior, lambda t: (np.eye(n), np.full(n, 5.0)), standard_log_prior, [0.0])
+    point = inner_of(f).evaluate(np.array([log_sd]))
+    assert point.status.ok
+    conditional = ConditionalLaplace(point, np.array([n - 1]))
+    x, distances = point.x_star[-1], np.array([0.5, 1.0, 2.0, 3.0, 4.0])
+
+    def density(x):
+        return y.sum() * x - n * np.exp(5.0 + x) - (x - level) ** 2 / 8
+
+    for sign in (1.0, -1.0):
+        _, found = np.array(conditional.side(sign, distances)[0]).T
+        at = x + sign * distances * conditional.sd[0]
+        # of an sd by the factor, and of x* by its own rounding: percents at sds of 1e-7
+        np.testing.assert_allclose(found, density(at) - density(x), atol=0.05)
+
+
 def free_energy(f, point, m):
     """Kullback-Leibler objective of N(m, S), by a sum over a grid for each observation."""
     prior, offset, A, Q = dense(f)
