@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import pytest
 
@@ -100,6 +101,23 @@ def test_the_reason_is_given_where_no_latent_is_left():
         mu = 1 / u[G]
         pm.Gamma("y", mu=mu, sigma=mu / 2, observed=np.abs(Y))
     refused(model, "u", "enters the likelihood of y nonlinearly")
+
+
+@pytest.mark.parametrize(("started", "name"), [(True, "z:"), (False, "y:")])
+def test_loops_are_not_analysed(started, name):
+    """An autoregression written as a loop is linear in its innovations; what is missing is an analysis of loops."""
+    with pm.Model() as model:
+        rho, z = pm.Beta("rho", 2, 2), pm.Normal("z", 0, 1, shape=31)
+        h = pytensor.scan(
+            lambda z, before, rho: rho * before + z,
+            sequences=[z[1:]],
+            outputs_info=[z[0] if started else pt.zeros(())],
+            non_sequences=[rho],
+            return_updates=False,
+        )
+        pm.Poisson("y", pm.math.exp(pm.Normal("a", 0, 2) + h), observed=COUNTS)
+    error = refused(model, name, "loop", "scan", "pm.AR", "pm.GaussianRandomWalk", "cumsum", "pm.sample")
+    assert "nonlinearly" not in str(error)
 
 
 NOT_MONOTONE = {

@@ -18,6 +18,7 @@ from pytensor.graph.traversal import ancestors, applys_between, toposort
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.op import RandomVariable
 
+from pymc_inla.analysis import loops
 from pymc_inla.analysis.affine import Label, is_move, label_graph, value_inputs
 from pymc_inla.analysis.latent_priors import has_gaussian_density
 from pymc_inla.analysis.merge import merge_predictors
@@ -290,14 +291,18 @@ def classify(model, point) -> Roles:
             return roles
         for rv in demoted:
             size = int(np.prod(static_shape(rv), dtype=int))
+            looped = loops.enters_loop(model, rv)
+            why = f"enters {loops.REASON}" if looped else reason
             if size > MAX_DEMOTED:
                 raise UnsupportedModelError(
                     rv.name,
-                    f"it {reason}, so it is not part of a linear predictor, and its {size} elements are too many to be "
+                    f"it {why}, so it is not part of a linear predictor, and its {size} elements are too many to be "
                     f"hyperparameters (at most {MAX_DEMOTED})",
-                    "Rewrite the model so that it enters through a linear predictor, or sample with pm.sample.",
+                    loops.ADVICE
+                    if looped
+                    else "Rewrite the model so that it enters through a linear predictor, or sample with pm.sample.",
                 )
-            reasons[rv] = reason
+            reasons[rv] = why
         latents = [rv for rv in latents if rv not in demoted]
 
 

@@ -26,6 +26,7 @@ from pytensor.tensor.shape import Reshape, SpecifyShape
 from pytensor.tensor.special import LogSoftmax, LogSumExp, Softmax
 from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 
+from pymc_inla.analysis import loops
 from pymc_inla.analysis.shapes import static_shape, take
 from pymc_inla.errors import UnsupportedModelError
 
@@ -197,6 +198,8 @@ class Pullback:
         return not self.depends(L) and all(s == 1 for s in static_shape(L)[:-2])
 
     def _coupled(self, op):
+        if loops.is_loop(op):
+            return UnsupportedModelError(self.name, f"a latent variable enters it through {loops.REASON}", loops.ADVICE)
         return UnsupportedModelError(
             self.name,
             f"its log density couples observations through a latent variable (operation {op})",
