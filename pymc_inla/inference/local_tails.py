@@ -3,7 +3,7 @@
 Nodes are scaled by the curvature at the mode. A conditional posterior that falls like a Student t has variance where
 none of them are, which shows neither in the density of theta nor in a rule of the same kind with more nodes. At theta*
 and x_S* means and variances of the local latents are therefore compared with those by a rule that is finer and reaches
-hundreds of modal sd (see `node_rules.wide_rule`); of large models in some of the blocks.
+hundreds or thousands of modal sd (see `node_rules.reference_rule`); of large models in some of the blocks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymc_inla.inference.local_posterior import joined, portions
-from pymc_inla.inference.node_rules import Rule, wide_rule
+from pymc_inla.inference.node_rules import Rule, reference_rule
 from pymc_inla.inference.observation_order import select_observations
 from pymc_inla.linalg import node_sums
 
@@ -56,18 +56,22 @@ class LocalTails:
         self.mode = integral.mode_u[blocks]
         self.root = joined(integral.parts, lambda part: part.mode.root)[blocks]
         self.variance = sd[B.local[blocks]] ** 2
-        self.reference = self._moments(wide_rule(REFERENCE[B.b], B.b)) if self.G else None
+        self.rule = point.approximation.rule
+        if self.G:
+            self.reference = self._moments(reference_rule(REFERENCE[B.b], B.b))
+            self.own = self._moments(self.rule)
 
     def missed(self, rule: Rule) -> float:
         """Largest error of a mean, in sd, or of a sd, relative, by this rule."""
         if not self.G:
             return 0.0
-        mean, variance = self._moments(rule)
+        mean, variance = self.own if rule is self.rule else self._moments(rule)
         exact_mean, exact_variance = self.reference
-        total = self.variance + exact_variance - variance  # of which the rule has made self.variance
+        of_shared = self.variance - self.own[1]  # what x_S adds, by any rule
+        total = of_shared + exact_variance
         with np.errstate(all="ignore"):
             shift = np.abs(exact_mean - mean) / np.sqrt(total)
-            change = np.abs(np.sqrt(self.variance / total) - 1.0)
+            change = np.abs(np.sqrt((of_shared + variance) / total) - 1.0)
         return float(np.max(np.nan_to_num(np.maximum(shift, change), nan=0.0), initial=0.0))
 
     def _moments(self, rule: Rule) -> tuple[np.ndarray, np.ndarray]:

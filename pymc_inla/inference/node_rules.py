@@ -55,9 +55,26 @@ def wide_rule(k: int, b: int = 1) -> Rule:
     return _product(*_trapezoidal(k, WIDE_REACH[b], WIDE_BETA[b]), b)
 
 
+@cache
+def reference_rule(k: int, b: int = 1) -> Rule:
+    """Product rule that reaches ten times as far in one dimension, and as far in two and three: what wide rules are
+    compared with. Spacing 0.08 at the mode with 255 nodes."""
+    return _product(*_trapezoidal(k, 10 * WIDE_REACH[b], WIDE_BETA[b] + np.log(10)), b) if b == 1 else wide_rule(k, b)
+
+
 def wide_nodes(k: int, b: int = 1) -> np.ndarray:
     """Its nodes along one dimension, ascending; those of k are among those of (k - 1) n + 1."""
     return _trapezoidal(k, WIDE_REACH[b], WIDE_BETA[b])[0]
+
+
+def widened(s: np.ndarray, b: int) -> np.ndarray:
+    """The nodes of wide rules as a function of s in [-1, 1]."""
+    return WIDE_REACH[b] / np.sinh(WIDE_BETA[b]) * np.sinh(WIDE_BETA[b] * s)
+
+
+def log_widening(s: np.ndarray, b: int) -> np.ndarray:
+    """Log of its derivative"""
+    return np.log(WIDE_REACH[b] / np.sinh(WIDE_BETA[b]) * WIDE_BETA[b] * np.cosh(WIDE_BETA[b] * s))
 
 
 def _product(nodes: np.ndarray, log_one: np.ndarray, b: int) -> Rule:

@@ -1,8 +1,9 @@
 """Draws of x given theta: x_S from `conditional_distribution`, x_L from its exact conditional posterior given x_S.
 
 For single local latents the conditional log density is evaluated on equally spaced nodes (one posterior sd apart or
-less), interpolated by a cubic spline and inverted. The trapezoidal sum over these nodes also gives the conditional
-normalization log I_g(x_S) to many digits, so that
+less), interpolated by a cubic spline and inverted; where the rule of the fit reaches far into the tails, on nodes that
+do so too, equally spaced in s with t = sinh(beta s) up to a factor. The trapezoidal sum over these nodes also gives the
+conditional normalization log I_g(x_S) to many digits, so that
 
     log_q = log q(x_S) + sum_g [h_g(u_g) - log I_g(x_S)],      log_joint = log p(y, x, theta)
 
@@ -28,6 +29,7 @@ from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
 from pymc_inla.inference.local_part import compiled_sums
 from pymc_inla.inference.local_posterior import PartIntegral
+from pymc_inla.inference.node_rules import log_widening, widened
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.linalg import node_sums
 
@@ -40,6 +42,8 @@ NESTED = (0.5, (2,)), (0.25, (3, 2, 1))
 """Posterior sd between two nodes, and steps that make wider lines of them: the first wider line whose sum over all
 blocks is exact to `ENOUGH` is used. One sd is exact to 1e-8 for a Gaussian; too wide where a likelihood changes over
 much less than a posterior sd (binary data, large sigma)."""
+WIDE = ((1 / 256, (8, 4, 2, 1)),)
+"""The same for nodes that reach as far as those of a wide rule, in units of s: 0.24 to 0.03 posterior sd at the mean"""
 FARTHEST = 4
 """Draws of x_S at which nodes are chosen, too"""
 ENOUGH = 0.01
@@ -73,16 +77,32 @@ LOG_T = {b: gammaln(0.5 * (DEGREES + b)) - gammaln(0.5 * DEGREES) - 0.5 * b * np
 
 @dataclass(frozen=True)
 class Line:
-    """Equally spaced nodes, in posterior sd, and what a cubic spline through them needs."""
+    """Nodes, in posterior sd, that are equally spaced in some s, and what a cubic spline through them needs."""
 
-    nodes: np.ndarray
+    s: np.ndarray
     """(J,)"""
-    slope: np.ndarray
+    slope: np.ndarray | sparse.csr_array
     """(J, J) slopes of the spline at the nodes, per spacing, from its values there"""
+    wide: bool = False
+    """Whether nodes are widened outwards; otherwise they are s. Densities are those of s."""
 
     @property
     def spacing(self) -> float:
-        return float(self.nodes[1] - self.nodes[0])
+        return float(self.s[1] - self.s[0])
+
+    def at(self, s) -> np.ndarray:
+        """Of s, in posterior sd"""
+        return widened(s, 1) if self.wide else s
+
+    @property
+    def nodes(self) -> np.ndarray:
+        """(J,)"""
+        return self.at(self.s)
+
+    @property
+    def log_slope(self) -> np.ndarray:
+        """(J,) log dt/ds: what a density of s has more than that of t"""
+        return log_widening(self.s, 1) if self.wide else np.zeros(len(self.s))
 
     def integrate(self, log_density, density) -> tuple[np.ndarray, np.ndarray]:
         """Slopes of log densities, (J, G), and integrals of densities up to all nodes but the first, (J - 1, G), in
@@ -110,8 +130,21 @@ class Line:
 @cache
 def line(spacing: float, low: float = -REACH, high: float = REACH) -> Line:
     """Nodes at the multiples of the spacing from low to high."""
+    number, slope = _spline(spacing, low, high)
+    return Line(spacing * number, slope)
+
+
+@cache
+def wide_line(spacing: float, low: float = -1.0, high: float = 1.0) -> Line:
+    """Nodes with such s that reach as far, in posterior sd, as those of a wide rule in modal ones."""
+    number, slope = _spline(spacing, low, high)
+    # slopes feel nodes that are near
+    return Line(spacing * number, sparse.csr_array(np.where(np.abs(slope) > 1e-14, slope, 0.0)), wide=True)
+
+
+def _spline(spacing: float, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     number = np.arange(round(low / spacing), round(high / spacing) + 1)
-    return Line(spacing * number, CubicSpline(number, np.eye(len(number)), axis=0)(number, 1))
+    return number, CubicSpline(number, np.eye(len(number)), axis=0)(number, 1)
 
 
 def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
@@ -160,6 +193,7 @@ class ConditionalDraws:
         self.drift = self._of_pairs(integral.derivative_of_mean())
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
         self.n_candidates, self.line = CANDIDATES, None
+        self.make_line, self.nested = (wide_line, WIDE) if point.approximation.wide else (line, NESTED)
         self.sums = compiled_sums() if self.conditional.functions.n_eta > COMPILED else node_sums
 
     def prepare_exact(self, draws) -> None:
@@ -171,9 +205,10 @@ class ConditionalDraws:
         distance = np.abs(draws - self.integral.x_S) / np.where(sd > 0, sd, 1.0)
         farthest = np.argsort(-np.max(distance, axis=1, initial=0.0), kind="stable")[:FARTHEST]
         x_S = self.integral.x_S[None]
-        nodes = line(NESTED[0][0]).nodes
+        first = self.make_line(self.nested[0][0])
+        nodes = first.nodes
         for _ in range(3):
-            weight = np.exp(self._relative(x_S, nodes)[:, 0])
+            weight = np.exp(self._relative(x_S, first)[:, 0])
             weight /= weight.sum(0)
             z = np.einsum("jg,j->g", weight, nodes)
             # a density between two nodes has no sd of its own
@@ -188,17 +223,17 @@ class ConditionalDraws:
 
     def _widest_line(self, x_S) -> Line:
         """The nodes that make log I_g and the distribution functions exact enough at all x_S (B, n_S)."""
-        for spacing, steps in NESTED:
-            fine = line(spacing)
-            heights = self._relative(x_S, fine.nodes)
+        for spacing, steps in self.nested:
+            fine = self.make_line(spacing)
+            heights = self._relative(x_S, fine)
             density = np.exp(heights)
             flat = heights.reshape(len(heights), -1), density.reshape(len(density), -1)
             exact = np.log(spacing * density.sum(0)), fine.distribution(*flat)
             for step in steps:
-                first = len(fine.nodes) // 2 % step
+                first = len(fine.s) // 2 % step
                 some = slice(first, None, step)
-                used = fine.nodes[some]
-                wide = line(step * spacing, used[0], used[-1])
+                used = fine.s[some]
+                wide = self.make_line(step * spacing, used[0], used[-1])
                 mass = step * spacing * density[some]
                 with np.errstate(divide="ignore"):
                     error = np.log(mass.sum(0)) - exact[0]
@@ -208,13 +243,14 @@ class ConditionalDraws:
                     and np.max(np.abs(distance)) < DISTANCE
                 ):
                     used = used[np.max(mass / mass.sum(0), axis=(1, 2)) > NEGLIGIBLE]
-                    return line(step * spacing, used[0], used[-1])
-        return line(spacing)  # without finite heights
+                    return self.make_line(step * spacing, used[0], used[-1])
+        return fine  # without finite heights
 
-    def _relative(self, x_S, nodes) -> np.ndarray:
-        """Log joint density of the blocks at nodes (J,) in posterior sd, relative to the highest: (J, B, G)"""
-        at = self.moved_mean(x_S) + nodes[:, None, None, None] * self.root[:, 0]
+    def _relative(self, x_S, of: Line) -> np.ndarray:
+        """Log joint density of the blocks at the nodes, relative to the highest: (J, B, G)"""
+        at = self.moved_mean(x_S) + of.nodes[:, None, None, None] * self.root[:, 0]
         heights, _ = self._heights(self._predictor_of_shared(x_S), at)
+        heights += of.log_slope[:, None, None]
         heights -= heights.max(axis=0)
         return np.maximum(heights, LOWEST, out=heights)
 
@@ -290,6 +326,7 @@ class ConditionalDraws:
         m, G = center.shape[:2]
         sd, nodes = self.root[:, 0, 0], self.line.nodes
         heights, _ = self._heights(z, center + nodes[:, None, None, None] * sd[:, None])
+        heights += self.line.log_slope[:, None, None]
         top = heights.max(axis=0)
         heights -= top
         relative = np.maximum(heights, LOWEST, out=heights)
@@ -345,12 +382,13 @@ def _invert(of: Line, log_density, density, uniform) -> np.ndarray:
     cell, share = _find(cumulative, share * cumulative[-1], columns)
     left, right = density[cell, columns], density[cell + 1, columns]
     root = np.sqrt(left**2 + (right - left) * (left + right) * share)
-    return of.nodes[interval] + of.spacing / FINE * (cell + share * (left + right) / (left + root))
+    return of.at(of.s[interval] + of.spacing / FINE * (cell + share * (left + right) / (left + root)))
 
 
 def _find(cumulative, target, columns) -> tuple[np.ndarray, np.ndarray]:
-    """The interval in which cumulative (n, G) passes target (G,), and the share of its mass up to there. n < 128."""
-    interval = np.sum(cumulative[:-1] < target, axis=0, dtype=np.int8).astype(np.intp)
+    """The interval in which cumulative (n, G) passes target (G,), and the share of its mass up to there."""
+    counts = np.int8 if len(cumulative) < 128 else np.int16
+    interval = np.sum(cumulative[:-1] < target, axis=0, dtype=counts).astype(np.intp)
     after = cumulative[interval, columns]
     before = np.where(interval > 0, cumulative[interval - 1, columns], 0.0)
     return interval, np.clip((target - before) / (after - before), 0.0, 1.0)

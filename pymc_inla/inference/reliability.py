@@ -177,8 +177,15 @@ def judge(
     cancellation: float = 0.0,
     not_normal: float = 0.0,
     missed: float = 0.0,
+    farther: bool = False,
 ) -> Reliability:
     """Verdict "good", "check" or "bad" with its reasons.
+
+    Parameters
+    ----------
+    farther : bool
+        Whether the marginals reach farther into the tails than the draws, as those of local latents in pairs and threes
+        do where nodes are wide.
 
     Returns
     -------
@@ -229,8 +236,11 @@ def judge(
     if gap > GAP_CHECK and resampled:
         say(
             1,
-            f"deterministic marginals: the importance-corrected draws differ from them by {gap:.2f} sd beyond Monte "
-            "Carlo error; believe the draws",
+            f"draws: they do not reach the tails of local latents and differ from the marginals by {gap:.2f} sd beyond "
+            "Monte Carlo error; believe the marginals"
+            if farther
+            else f"deterministic marginals: the importance-corrected draws differ from them by {gap:.2f} sd beyond "
+            "Monte Carlo error; believe the draws",
         )
     if method == "eb":
         messages.append("the hyperparameters are fixed at their mode (integration='eb'): their uncertainty is left out")

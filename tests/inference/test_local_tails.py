@@ -176,3 +176,48 @@ def test_concentrations_far_out():
         pm.BetaBinomial("y", alpha=p * k, beta=(1 - p) * k, n=n, observed=y)
     fit = pmi.fit(model, random_seed=1, progressbar=False)
     assert pmi.reliability(fit).verdict == "good"
+
+
+CONFLICT = np.array([[4.0, 4.2, -4.0, -3.9, 5.0], [-3.0, -2.8, 3.1, 2.9, 0.1]])
+
+
+def test_draws_reach_a_second_mode():
+    """15 posterior sds from the mean lies a mode with 0.2 % of the mass and half of the variance, which nodes up to
+    nine sds never saw: the sd of the draws was 0.7 of the truth, and the verdict said to believe them."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5, shape=2)
+        pm.StudentT("y", nu=2, mu=mu[:, None], sigma=0.5, observed=CONFLICT)
+    fit = pmi.fit(model, draws=20_000, chains=1, random_seed=1, progressbar=False)
+    assert pmi.reliability(fit).verdict == "good"
+    x = np.linspace(-40, 40, 160_001)
+    for k, y in enumerate(CONFLICT):
+        log_p = sum(student(x, each, 2, 0.5) for each in y) - x**2 / 50
+        expected = described(x, np.exp(log_p - log_p.max()))
+        draws = fit.posterior["mu"].to_numpy()[0, :, k]
+        # the sd rests on 40 draws in the second mode, of 20 000
+        assert draws.std() == pytest.approx(expected[1], rel=0.12)
+        np.testing.assert_allclose(np.quantile(draws, [0.025, 0.25, 0.75, 0.975]), expected[2:], atol=0.1)
+
+
+def test_draws_of_a_narrow_core():
+    """A Cauchy scale of a hundredth of the prior sd: the core is ten times narrower than the posterior sd."""
+    with pm.Model() as model:
+        pm.StudentT("y", nu=1, mu=pm.Normal("u", 0, 5, shape=4), sigma=0.05, observed=SCALE)
+    fit = pmi.fit(model, draws=20_000, chains=1, random_seed=1, progressbar=False)
+    assert pmi.reliability(fit).verdict == "good"
+    x, draws = np.linspace(-40, 40, 160_001), fit.posterior["u"].to_numpy()[0]
+    for k, y in enumerate(SCALE):
+        log_p = student(x, y, 1, 0.05) - x**2 / 50
+        expected = described(x, np.exp(log_p - log_p.max()))
+        # the kurtosis of such a density is in the hundreds
+        assert draws[:, k].std() == pytest.approx(expected[1], rel=0.15)
+        np.testing.assert_allclose(np.quantile(draws[:, k], [0.25, 0.75]), expected[3:5], atol=0.005)
+
+
+def test_tails_beyond_wide_nodes_are_said():
+    """A Cauchy scale of 1/250 of the prior sd: 400 modal sd are one prior sd, and the sd was 16 % too small."""
+    with pm.Model() as model:
+        pm.StudentT("y", nu=1, mu=pm.Normal("u", 0, 5, shape=4), sigma=0.02, observed=SCALE)
+    with pytest.warns(ReliabilityWarning, match="longer tails than its nodes reach"):
+        fit = pmi.fit(model, random_seed=1, progressbar=False)
+    assert pmi.reliability(fit).verdict == "check"

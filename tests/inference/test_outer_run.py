@@ -333,6 +333,7 @@ def test_verdicts():
     assert judge_with(good, failures=3, n_nodes=50).verdict == "check"
     assert judge_with(good, failures=30, n_nodes=50).verdict == "bad"
     assert "believe the draws" in judge_with(good, gap=0.3).messages[0]
+    assert "believe the marginals" in judge_with(good, gap=0.3, farther=True).messages[0]
     assert "too uneven" in judge_with(good, gap=0.3, resampled=False).messages[0]
     assert judge_with(good, gap=0.09, resampled=False).verdict == "good"
     assert judge_with(good, n_undefined=1).verdict == "bad"
