@@ -64,6 +64,15 @@ def test_likelihood_that_couples_observations():
     refused(model, "y", "couples")
 
 
+@pytest.mark.parametrize("n", [5, 30])
+def test_covariances_of_more_than_four_components(n):
+    """One for each of n observations; as many as there are components, too."""
+    with pm.Model() as model:
+        u = pm.Normal("u", pm.Normal("a", 0, 1), pm.HalfNormal("s", 1), shape=(n, 5))
+        pm.MvNormal("y", u, cov=np.tile(np.eye(5), (n, 1, 1)), observed=np.ones((n, 5)))
+    refused(model, "y", "couples")
+
+
 def test_density_that_cannot_be_differentiated():
     """PyTensor has no derivative of the scaled Bessel function of order one."""
     with pm.Model() as model:

@@ -17,6 +17,7 @@ from pymc_inla.analysis.inline import write_out
 from pymc_inla.analysis.jumps import refuse_jumps
 from pymc_inla.analysis.pullback import Pullback
 from pymc_inla.analysis.shapes import static_shape
+from pymc_inla.analysis.small_cholesky import write_out_small_factors
 from pymc_inla.lgm import LikelihoodTerm
 
 
@@ -31,7 +32,7 @@ def likelihood_term(roles, frozen, rv, symbols):
     stand_ins = name_cuts(cuts)
     (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
     cut = with_plain_constants(cut)
-    density = write_out(logp(cut, value))
+    density = write_out_small_factors(write_out(logp(cut, value)))
     refuse_jumps(rv.name, density, list(stand_ins), roles.initial())
     shape = static_shape(density)
     data = np.asarray(value.data) if hasattr(value, "data") else None

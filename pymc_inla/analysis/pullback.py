@@ -100,7 +100,7 @@ class Pullback:
         if isinstance(op, Dot):
             return self._dot(node, variable, index)
         if self._is_small_solve(node):
-            return self._solve(node, index)
+            return self._solve(node, variable, index)
         if isinstance(op, MakeVector) and len(set(index.tolist())) == 1:
             return self.pull(node.inputs[int(index[0])], np.zeros_like(index))
         raise self._coupled(op)
@@ -159,20 +159,23 @@ class Pullback:
             for k in range(length)
         )
 
-    def _solve(self, node, index):
-        """L^-1 b for the short vector b of every observation and one triangular matrix L, as a covariance between the
-        responses of one observation has it."""
+    def _solve(self, node, variable, index):
+        """L^-1 b for the short vector b of every observation and its triangular matrix L, or one that all of them
+        share, as a covariance between the responses of one observation has it."""
         L, b = node.inputs
         core = node.op.core_op
-        if static_shape(b)[-1] > MAX_PREDICTORS:
+        shape, (*of_b, size), of_L = static_shape(variable), static_shape(b), static_shape(L)
+        if size > MAX_PREDICTORS:
             raise self._coupled(node.op)
-        parts, own = self._along(b, (len(static_shape(b)) - 1,), index, node.op)
-        L = L.reshape(static_shape(L)[-2:])
-        order = range(len(parts)) if core.lower else range(len(parts))[::-1]
+        row, own = np.divmod(index, size)
+        vector = _unbroadcast(tuple(of_b), shape[:-1], row)
+        matrix = _unbroadcast(of_L[:-2], shape[:-1], row)
+        L = L.reshape(of_L)
         solved = {}
-        for i in order:
-            rest = parts[i] - sum(L[i, j] * solved[j] for j in solved)
-            solved[i] = rest if core.unit_diagonal else rest / L[i, i]
+        for i in range(size) if core.lower else range(size)[::-1]:
+            rest = self.pull(b, vector * size + i)
+            rest = rest - sum(self.pull(L[..., i, j], matrix) * solved[j] for j in solved)
+            solved[i] = rest if core.unit_diagonal else rest / self.pull(L[..., i, i], matrix)
         return _choose(solved, own)
 
     def _along(self, source, axes, index, op):
@@ -194,8 +197,7 @@ class Pullback:
         op = node.op
         if not (isinstance(op, Blockwise) and isinstance(op.core_op, SolveTriangular) and op.core_op.b_ndim == 1):
             return False
-        L = node.inputs[0]
-        return not self.depends(L) and all(s == 1 for s in static_shape(L)[:-2])
+        return not self.depends(node.inputs[0])
 
     def _coupled(self, op):
         if loops.is_loop(op):
