@@ -5,6 +5,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from pymc.exceptions import ImputationWarning
 
 import pymc_inla as pmi
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, INLAError, InvalidOptionError
@@ -71,6 +72,18 @@ def test_covariances_of_more_than_four_components(n):
         u = pm.Normal("u", pm.Normal("a", 0, 1), pm.HalfNormal("s", 1), shape=(n, 5))
         pm.MvNormal("y", u, cov=np.tile(np.eye(5), (n, 1, 1)), observed=np.ones((n, 5)))
     refused(model, "y", "couples")
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_one_component_of_an_observation_is_missing(batched):
+    """Whole observations that are missing are predicted."""
+    y = Y.reshape(15, 2).copy()
+    y[[3, 8], [1, 0]] = np.nan
+    y[5] = np.nan
+    with pm.Model() as model, pytest.warns(ImputationWarning):
+        u = pm.Normal("u", pm.Normal("a", 0, 1), pm.HalfNormal("s", 1), shape=(15, 2))
+        pm.MvNormal("y", u, cov=np.tile(np.eye(2), (15, 1, 1)) if batched else np.eye(2), observed=y)
+    refused(model, "y", "components", "position 3, 8")
 
 
 def test_density_that_cannot_be_differentiated():

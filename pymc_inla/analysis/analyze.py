@@ -28,6 +28,7 @@ from pymc_inla.analysis.data_checks import (
     check_responses,
     refuse_labeled,
     refuse_minibatch,
+    refuse_partly_missing,
     refuse_without_data,
 )
 from pymc_inla.analysis.inline import write_out_composites
@@ -49,6 +50,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_without_data(model)
     refuse_labeled(model)
     refuse_minibatch(model)
+    refuse_partly_missing(model)
     check_responses(model)
     with warnings.catch_warnings():
         # meant for who goes on with a copy of the model and the old process; this copy is only read

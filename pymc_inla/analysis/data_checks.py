@@ -5,8 +5,10 @@ from contextlib import suppress
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pymc.distributions.distribution import PartialObservedRV
 from pymc.logprob.basic import logp
 from pymc.logprob.utils import CheckParameterValue
+from pymc.pytensorf import constant_fold
 from pytensor.graph.basic import Constant
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors, applys_between
@@ -84,6 +86,29 @@ def check_response_shapes(model) -> None:
                 f"{rv.name}: its observed values have shape {observed} and its parameters {widest}, so that they do "
                 "not belong to each other one to one. Give both the same shape (for example observed=y.ravel()); data "
                 "that pm.set_data has replaced for predictions have to be set back."
+            )
+
+
+def refuse_partly_missing(model) -> None:
+    """Refuse observations of several components of which only some are missing, which PyMC holds in a distribution of
+    its own.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    for rv in model.observed_RVs:
+        if isinstance(rv.owner.op, PartialObservedRV):
+            name = rv.name.removesuffix("_observed")
+            (mask,) = constant_fold((rv.owner.inputs[1],))
+            missing = np.asarray(mask).reshape(-1, mask.shape[-1])
+            rows = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
+            raise UnsupportedModelError(
+                name,
+                f"some components of {len(rows)} of its observations are missing and others are not (position "
+                f"{', '.join(map(str, rows[:5]))})",
+                "Give these observations an observed variable of their own, with the means and covariances of the "
+                "components that were observed.",
             )
 
 
