@@ -166,6 +166,9 @@ def _smallest(labels, parameter, affine_allowed):
 
 def _response_conflicts(roles, rv, observed, labels):
     """Latents that spoil the form response(linear predictor) of some parameter of an observed variable, and how."""
+    for matrix in _matrices(observed):
+        if labels.of(matrix) is not Label.INDEPENDENT:
+            return labels.depends_on(matrix), ", through its covariance matrix"
     for _, (a, b) in labels.products:
         left, right = labels.depends_on(a), labels.depends_on(b)
         # exp(eta_1) / exp(eta_2) is a function of two predictors
@@ -195,6 +198,15 @@ def _response_conflicts(roles, rv, observed, labels):
     if seen_vector and scalars:
         return labels.depends_on(scalars[0]), ""
     return frozenset(), ""
+
+
+def _matrices(observed) -> list:
+    """The covariance matrices among the parameters of the distribution of vectors."""
+    node = observed.owner
+    if not isinstance(node.op, RandomVariable) or node.op.ndim_supp != 1:
+        return []
+    pairs = zip(node.op.dist_params(node), node.op.ndims_params, strict=True)
+    return [parameter for parameter, ndim in pairs if ndim == 2]
 
 
 def _distribution_nodes(observed):

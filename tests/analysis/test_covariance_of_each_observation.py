@@ -150,6 +150,25 @@ def test_one_covariance_that_is_impossible():
     np.testing.assert_array_equal(~np.isfinite(value), impossible)
 
 
+COVARIANCES = {
+    "a correlation": lambda z: pt.stacklists([[1.0, z[0]], [z[0], 1.0]]),
+    "log scales": lambda z: pt.diag(pt.exp(2 * z)),
+    "scales around a correlation": lambda z: pt.diag(pt.exp(z)) @ np.array([[1, 0.3], [0.3, 1]]) @ pt.diag(pt.exp(z)),
+}
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("name", COVARIANCES)
+def test_what_is_normal_in_a_covariance_is_a_hyperparameter(name, each):
+    with pm.Model() as model:
+        z = pm.Normal("z", 0, 0.3, shape=2)
+        covariance = COVARIANCES[name](z) + (S[2] if each else 0.0)
+        pm.MvNormal("y", effects(2), cov=covariance, observed=Y[2])
+    lgm = analyze_model(model)
+    assert [v.name for v in lgm.latents] == ["mu", "t"]
+    assert {v.name for v in lgm.hyperparameters} == {"s", "z"}
+
+
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("k", S)
 def test_factors_by_element(k, lower):
