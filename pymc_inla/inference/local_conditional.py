@@ -34,6 +34,7 @@ class Conditional:
         self.Q_gg, self.Q_SS = blocks.split_Q(self.prior.Q)
         self.b_S, self.b_L = self.prior.b[blocks.shared], self.prior.b[blocks.local]
         self.P = np.zeros((blocks.whole.n_m, blocks.b))
+        self.taken_back = np.zeros(blocks.n_S)
         if blocks.coupled:
             self._decouple(blocks)
         whole, parts = blocks.split_design(self.design.A, self.P)
@@ -58,9 +59,15 @@ class Conditional:
         change = np.zeros(self.Q_SS.shape)
         B.whole.add_products(R.T, self.P.T, change)
         mirror_lower(change)
+        self.taken_back = np.abs(np.diag(change))
         self.Q_SS = self.Q_SS + change
         pull = np.sum(self.P * self.b_L[B.whole.m_block], axis=1)
         self.b_S = self.b_S + np.bincount(B.whole.m_shared, pull, B.n_S)
+
+    def rounding(self, x_S) -> float:
+        """About what rounding does to the log density of x_S where its prior precision is what is left of another one:
+        a mean shared by local latents has a prior precision G / sigma^2 that `_decouple` takes back from it."""
+        return float(np.finfo(float).eps * self.taken_back @ x_S**2)
 
     def solve_Q_gg(self, r) -> np.ndarray:
         """Q_gg^-1 r for r on the pairs, (n_m, b)"""

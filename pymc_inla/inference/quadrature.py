@@ -28,6 +28,9 @@ from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
 MAX_ITERATIONS = 30
+MOST_REJECTED = 10
+"""Steps with a value that a line search tries, the last one a thousandth of Newton's: where it is no better, the value
+jumps as nodes move from one mode of a local latent to another, and shorter steps do not help"""
 MAX_K = {1: 47, 2: 23, 3: 11}
 """Most nodes per dimension, by the dimension of the local blocks"""
 WIDE_K = {1: (63, 127), 2: (31,), 3: (15,)}
@@ -36,6 +39,9 @@ MANY_PARTS = 8
 """Parts from which they keep all cores busy; with fewer, values of theta are evaluated side by side"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
+LOST, LOST_SLOPE = 1.0, 0.01
+"""Rounding in log p(theta | y) beyond which there is no value, or no gradient: with the scale of an effect at 3e-8 and
+its mean at 1 it is a hundred log units, and what it makes higher than the mode looks like another one"""
 POINTS = 20
 """Of a Laplace marginal, about"""
 ROUGH = 1e-4
@@ -234,7 +240,8 @@ class QuadratureInner:
         search of x_S fails, twice as many are taken.
         """
         point = self._evaluate(theta, start, gradient)
-        if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
+        final = point.status in (Status.CONVERGED, Status.LOST)
+        if final or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
             return point
         finer = self.finer().evaluate(theta, start, gradient=gradient)
         n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes
@@ -252,11 +259,13 @@ class QuadratureInner:
                 again, n_newton=again.n_newton + search.n_newton, n_passes=again.n_passes + search.n_passes
             )
         integral = search.integral
-        if search.factor is None:
+        rounding = 0.0 if integral is None else integral.conditional.rounding(integral.x_S)
+        if search.factor is None or rounding > LOST:
             x_star = x if integral is None else integral.x
             none = np.full(f.n_theta, np.nan) if gradient else None
+            status = Status.LOST if rounding > LOST else search.status
             return QuadraturePoint(
-                self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes, log_prior
+                self, theta, -np.inf, none, x_star, status, search.n_newton, search.n_passes, log_prior
             )
         point = QuadraturePoint(
             self,
@@ -279,6 +288,8 @@ class QuadratureInner:
             # of the Laplace approximation of x_S, also with a copula
             total = log_prior_gradient + (point.first_order.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
             passes += 3 * (integral.n_nodes - 1)  # sweeps over the derivatives at the nodes
+            if rounding > LOST_SLOPE:
+                total = np.full(f.n_theta, np.nan)
         return changed(point, log_posterior=value, gradient=total, n_passes=passes)
 
     def _find_mode(self, theta, x) -> "_Search":
@@ -316,8 +327,10 @@ class QuadratureInner:
         return _Search(current, factor if exact else None, Status.MAX_ITERATIONS, MAX_ITERATIONS, passes)
 
     def _line_search(self, current: LocalIntegral, step, decrement, drift, factor, rule):
-        B, length, used = self.blocks, 1.0, 0
+        B, length, used, rejected = self.blocks, 1.0, 0, 0
         for _ in range(25):
+            if rejected == MOST_REJECTED:
+                break
             x_S = current.x_S + length * step
             shift = B.sum_pairs(drift * (length * step)[B.whole.m_shared][:, None])
             new = integrate_local(current.conditional, x_S, current.mode_u + shift, rule)
@@ -328,6 +341,7 @@ class QuadratureInner:
                     remaining = float(reduced @ linalg.cho_solve(factor, reduced, check_finite=False))
                 if new.value >= current.value + 1e-4 * length * decrement or remaining < 0.25 * decrement:
                     return new, used
+                rejected += 1
             length *= 0.5
         return None, used
 

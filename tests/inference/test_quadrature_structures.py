@@ -317,6 +317,23 @@ def test_hierarchical_mean_keeps_its_digits(log_sigma):
     np.testing.assert_allclose(found.moments().sd[-1], expected.moments().sd[-1], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("log_sigma", "status"), [(-13.5, Status.CONVERGED), (-17.5, Status.LOST)])
+def test_hierarchical_mean_without_digits(log_sigma, status):
+    """e^35 G beta^2 / 2 times the rounding of a double is a hundred log units: values that are no density."""
+    ones, theta = X[:, :1], np.array([log_sigma])
+    counts = Poisson(np.random.default_rng(3).poisson(400, len(X)))
+    centered, partition = grouped(counts, GROUP, ones)
+    hierarchical, same = grouped(counts, GROUP, 0.0 * ones, hierarchical=True)
+    expected = QuadratureInner(centered, partition, 9).evaluate(theta)
+    found = QuadratureInner(hierarchical, same, 9).evaluate(theta)
+    assert found.status is status
+    assert np.all(np.isnan(found.gradient))  # of which rounding is 0.01 and more
+    if status is Status.CONVERGED:
+        assert abs(found.log_posterior - expected.log_posterior) < 1.0  # what LOST allows
+    else:
+        assert found.log_posterior == -np.inf
+
+
 def test_binary_data_with_correlated_slopes_that_hardly_vary():
     """In the elements of the Cholesky factor their posterior is a funnel, with its mode at a slope without variance."""
     rng = np.random.default_rng(9)
