@@ -110,9 +110,10 @@ class _Search:
     def _runs(self, b: int) -> list[tuple[int, int, int]]:
         """(start, stop, number of blocks) of maximal runs. Each looks back into the run before it, up to what ended
         that one: a fixed effect before the levels of an effect would otherwise cut them in two. Latents tied by Q and
-        latents tied to nothing are different effects: a run ends where one kind follows the other."""
-        tied = np.diff(self.Q.indptr) > 1
-        edges = np.r_[0, np.flatnonzero(np.diff(tied)) + 1, self.n_x]
+        latents tied to nothing are different effects: a run ends where one kind follows the other, and at the mean of
+        an effect."""
+        tied, hubs = np.diff(self.Q.indptr) > 1, self._hubs(b)
+        edges = np.unique(np.r_[0, np.flatnonzero(np.diff(tied)) + 1, hubs, hubs + 1, self.n_x])
         runs, start = [], 0
         while start < self.n_x:
             self.label += 1
@@ -122,6 +123,13 @@ class _Search:
             runs.append((start - back + 1, start + forward + 1, blocks + more))
             start += forward + 1
         return runs
+
+    def _hubs(self, b: int) -> np.ndarray:
+        """Latents that Q ties to more than b others which are tied to no more than b themselves: means of effects. One
+        that came with the levels of another effect would keep out those that it is the mean of."""
+        degree, rows = np.diff(self.Q.indptr) - 1, self.Q.rows
+        levels = (degree <= b)[self.Q.indices] & (self.Q.indices != rows)
+        return np.flatnonzero(np.bincount(rows, levels, self.n_x) > b)
 
     def _outsiders(self, start: int, stop: int) -> int:
         """Number of latents outside the run that Q ties to it."""

@@ -64,6 +64,17 @@ def test_independent_slopes_apart_with_empty_groups():
     assert blocks.shape == (20, 2)
 
 
+def test_means_beside_the_levels_of_another_effect():
+    """mu, u ~ N(mu, .), nu, v ~ N(nu, .): nu alone with all u would keep v out."""
+    rng = np.random.default_rng(2)
+    index = np.repeat(np.arange(5), 4)
+    difference = np.column_stack([-np.ones(5), np.eye(5)])
+    Q = difference.T @ difference + 0.1 * np.eye(6)
+    u, v = one_hot(index, 5), one_hot(index, 5, rng.normal(size=20))
+    blocks = local_of(problem([Q, Q], [np.zeros((20, 1)), u, np.zeros((20, 1)), v], rng))
+    np.testing.assert_array_equal(blocks, np.column_stack([np.arange(1, 6), np.arange(7, 12)]))
+
+
 def test_nothing_is_local_without_groups():
     rng = np.random.default_rng(2)
     p = problem([np.eye(4)], [rng.normal(size=(30, 4))], rng)
