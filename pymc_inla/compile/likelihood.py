@@ -163,19 +163,20 @@ class GenericTerm:
             rows = [_gradient(g.sum(), predictors) for g in gradient]
         second = {(a, b): -rows[a][b] for a in range(self.m) for b in range(a, self.m)}
         pairs = [(a, b) for a in range(self.m) for b in range(a + 1, self.m)]
-        W = pt.concatenate([second[a, a] for a in range(self.m)] + [second[p] for p in pairs])
-        gradient = pt.concatenate(list(gradient))
-        self._evaluate = _Vectorized(predictors, theta, [value, gradient, W], self.n, compile_kwargs)
+        W = [second[a, a] for a in range(self.m)] + [second[p] for p in pairs]
+        outputs = [value, pt.concatenate(list(gradient)), pt.concatenate(W)]
+        self._evaluate = _Vectorized(predictors, theta, outputs, self.n, compile_kwargs)
         self._values = _Vectorized(predictors, theta, [value], self.n, compile_kwargs)
-        value_bar, gradient_bar, W_bar = (pt.vector(k, dtype="float64") for k in ("value_bar", "gradient_bar", "W_bar"))
-        product = pt.dot(value_bar, value) + pt.dot(gradient_bar, gradient) + pt.dot(W_bar, W)
+        # not of the concatenated vectors: what takes their cotangents apart would run once for every node
+        parts = [value, *gradient, *W]
+        bars = [pt.vector(dtype="float64", shape=(self.n,)) for _ in parts]
+        product = sum((bar * part).sum() for bar, part in zip(bars, parts, strict=True))
         with refuse_missing_derivatives(term.name):
-            bars = _gradient(product, [*predictors, *theta])
-        eta_bar = pt.concatenate(bars[: self.m])
-        theta_bar = pt.concatenate([b.flatten() for b in bars[self.m :]]) if theta else pt.zeros((0,))
+            found = _gradient(product, [*predictors, *theta])
+        eta_bar = pt.concatenate(found[: self.m])
+        theta_bar = pt.concatenate([b.flatten() for b in found[self.m :]]) if theta else pt.zeros((0,))
         outputs = [eta_bar, theta_bar.astype("float64")]
-        inputs = [*predictors, value_bar, gradient_bar, W_bar]
-        self._vjp = _Vectorized(inputs, theta, outputs, self.n, compile_kwargs)
+        self._vjp = _Vectorized([*predictors, *bars], theta, outputs, self.n, compile_kwargs)
         self.gaussian = False
 
     def _split(self, eta) -> list[np.ndarray]:
@@ -189,8 +190,9 @@ class GenericTerm:
         return self._evaluate(self._split(eta), split_theta(theta, self.hyperparameters))
 
     def vjp(self, eta, theta, value_bar, gradient_bar, W_bar):
-        bars = [np.ascontiguousarray(bar) for bar in (value_bar, gradient_bar, W_bar)]
-        eta_bar, theta_bar = self._vjp([*self._split(eta), *bars], split_theta(theta, self.hyperparameters))
+        bars = np.concatenate([value_bar, gradient_bar, W_bar], axis=-1)
+        parts = [np.ascontiguousarray(bar) for bar in np.split(bars, bars.shape[-1] // self.n, axis=-1)]
+        eta_bar, theta_bar = self._vjp([*self._split(eta), *parts], split_theta(theta, self.hyperparameters))
         return eta_bar, theta_bar if theta_bar.ndim == 1 else theta_bar.sum(axis=0)
 
 
