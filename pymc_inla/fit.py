@@ -149,6 +149,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
     from pymc_inla.output.datatree import to_datatree
     from pymc_inla.output.progress import FitProgress
     from pymc_inla.output.start import find_theta_start
+    from pymc_inla.output.verdict import reliability
 
     clock = time.perf_counter()
     keep_temporaries()
@@ -206,8 +207,9 @@ def fit_model(model, options: FitOptions) -> DataTree:
             timings=timings,
             start_time=clock,
         )
-    if result.reliability.verdict != "good":
-        text = " ".join(message.rstrip(".") + "." for message in result.reliability.messages)
+    stored = reliability(idata)
+    if stored.verdict != "good":
+        text = " ".join(message.rstrip(".") + "." for message in stored.messages)
         warnings.warn(f"{text} See pymc_inla.reliability(idata).", ReliabilityWarning, stacklevel=3)
     return idata
 

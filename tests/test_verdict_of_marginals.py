@@ -6,6 +6,7 @@ import warnings
 import exact
 import exact_models
 import numpy as np
+import pymc as pm
 import pytest
 
 import pymc_inla as pmi
@@ -106,3 +107,16 @@ def test_a_few_draws_that_count_are_a_cause_for_concern():
     concern = judge(k_hat=0.75, efficiency=0.04, **known)
     assert concern.verdict == "check"
     assert "leave few draws" in concern.messages[0]
+
+
+def test_a_mean_that_does_not_exist_is_said():
+    """A half-Cauchy alpha of counts without overdispersion has none: NaN in the summary, with the verdict "good"."""
+    y = np.random.default_rng(14).binomial(8, 0.6, 40)
+    with pm.Model() as model:
+        alpha = pm.HalfCauchy("alpha", 5)
+        pm.Deterministic("dispersion", alpha**2)
+        pm.NegativeBinomial("y", mu=pm.math.exp(pm.Normal("a", 0, 2)), alpha=alpha, observed=y)
+    with pytest.warns(ReliabilityWarning, match="no finite mean or sd: alpha, dispersion"):
+        fit = pmi.fit(model, random_seed=1, progressbar=False)
+    assert np.isnan(pmi.summary(fit).loc["alpha", "mean"])
+    assert pmi.reliability(fit).verdict == "check"

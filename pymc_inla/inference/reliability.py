@@ -12,7 +12,7 @@ Draws: the Pareto shape k of the importance ratios of the joint draws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -290,3 +290,18 @@ def judge(
         "cancellation": cancellation,
     }
     return Reliability(("good", "check", "bad")[level], tuple(messages), {k: float(v) for k, v in numbers.items()})
+
+
+def with_missing_moments(reliability: Reliability, own: list[str], others: list[str]) -> Reliability:
+    """The same where means or sds are reported as NaN: at least "check" for hyperparameters of the model's `own`. Of
+    `others`, computed from them or on a scale where moments are known not to exist, it is said."""
+    names = [*own, *others]
+    if not names:
+        return reliability
+    message = (
+        f"no finite mean or sd: {', '.join(names)} (NaN in the summary). On this scale the posterior has tails in "
+        "which such a moment does not exist, or lies where no value was computed; use its quantiles, or give the "
+        "hyperparameter a prior with shorter tails"
+    )
+    verdict = "check" if own and reliability.verdict == "good" else reliability.verdict
+    return replace(reliability, verdict=verdict, messages=(*reliability.messages, message))

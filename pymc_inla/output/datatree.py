@@ -30,6 +30,8 @@ import numpy as np
 from pymc.backends.arviz import coords_and_dims_for_inferencedata, find_constants, find_observations
 from xarray import Dataset, DataTree
 
+from pymc_inla.analysis.prior_words import WORDS
+from pymc_inla.inference.reliability import with_missing_moments
 from pymc_inla.lgm import Criteria, INLAResult, Integration, LatentGaussianModel
 from pymc_inla.output.marginals import (
     STATISTICS,
@@ -40,6 +42,7 @@ from pymc_inla.output.marginals import (
     predictor_marginals,
     unconstrained_marginals,
     unconstrained_name,
+    without_moments,
 )
 from pymc_inla.output.predictions import predict_missing
 
@@ -121,14 +124,19 @@ def to_datatree(
     groups |= writer.marginals("inla/hyperparameter", natural)
     if result.predictor_marginals is not None:
         groups |= writer.marginals("inla/predictor", predictor_marginals(lgm, result.predictor_marginals))
-    groups |= writer.marginals("inla/derived", derived_marginals(lgm, result.theta_marginals, evaluate))
+    derived = derived_marginals(lgm, result.theta_marginals, evaluate)
+    groups |= writer.marginals("inla/derived", derived)
     groups |= writer.marginals("inla/unconstrained", unconstrained_marginals(lgm, result.theta_marginals))
     groups["inla/integration"] = writer.integration(result.integration, result.theta_star, result.theta_covariance)
     if result.criteria is not None:
         groups |= writer.criteria(result.criteria)
+    missing = without_moments(natural)
+    own = [name for name in missing if not hasattr(getattr(lgm.model.named_vars.get(name), "tag", None), WORDS)]
+    others = [name for name in (*missing, *without_moments(derived)) if name not in own]
+    verdict = with_missing_moments(result.reliability, own, others)
     groups["inla/reliability"] = Dataset(
-        {name: float(value) for name, value in result.reliability.numbers.items()},
-        attrs=writer.attrs({"verdict": result.reliability.verdict, "messages": "\n".join(result.reliability.messages)}),
+        {name: float(value) for name, value in verdict.numbers.items()},
+        attrs=writer.attrs({"verdict": verdict.verdict, "messages": "\n".join(verdict.messages)}),
     )
     idata = DataTree.from_dict({f"/{path}": dataset for path, dataset in groups.items()})
     idata = add_requested(idata, lgm, names, random_seed, log_likelihood, log_prior)

@@ -156,6 +156,11 @@ def source_of(lgm: LatentGaussianModel, name: str) -> Hyperparameter | None:
     return sources[0] if len(sources) == 1 and sources[0].size == 1 else None
 
 
+def without_moments(marginals: NamedMarginals) -> list[str]:
+    """Names of the variables with an element whose mean or sd is NaN."""
+    return [name for name, table in marginals.statistics.items() if not np.all(np.isfinite(table[..., :2]))]
+
+
 def moments_on_grid(values: np.ndarray, density: np.ndarray) -> tuple[bool, bool]:
     """Whether the integrands of the first and of the second moment have decayed at both ends of the grid, to a tenth of
     their maximum."""
