@@ -75,14 +75,14 @@ class _Point:
 
 
 def test_mean_of_ratios():
-    assert laplace_importance.log_mean_ratio(_Point([0.3])) == pytest.approx(0.3)
+    assert laplace_importance.log_mean_ratio(_Point([0.3]), 1000) == pytest.approx(0.3)
     z = norm.ppf((np.arange(1000) + 0.5) / 1000)
-    assert laplace_importance.log_mean_ratio(_Point(0.5 * z - 0.125)) == pytest.approx(0.0, abs=0.002)
+    assert laplace_importance.log_mean_ratio(_Point(0.5 * z - 0.125), 1000) == pytest.approx(0.0, abs=0.002)
 
 
 @pytest.mark.parametrize("ratios", [[-np.inf], [np.nan], np.append(np.full(999, -30.0), 0.0)])
 def test_ratios_that_say_nothing(ratios):
-    assert np.isnan(laplace_importance.log_mean_ratio(_Point(ratios)))
+    assert np.isnan(laplace_importance.log_mean_ratio(_Point(ratios), 1000))
 
 
 def test_what_is_right_is_not_corrected():

@@ -14,26 +14,28 @@ import numpy as np
 from pymc_inla.inference.draws import EVEN, GOOD_K
 from pymc_inla.inference.pareto import smooth_log_weights
 
-DRAWS, SEED = 1000, 20261130
-"""At each theta: the result does not depend on the seed of a fit"""
-FEWEST = 50
-"""Effective draws below which their mean says nothing"""
+SEED = 20261130
+"""The result does not depend on the seed of a fit"""
+LEAST = 0.05
+"""Share of effective draws below which their mean says nothing"""
 
 
-def log_mean_ratio(point) -> float:
+def log_mean_ratio(point, m: int) -> float:
     """The logarithm of the mean of the ratios at one theta, NaN where it cannot be told.
 
     Parameters
     ----------
     point : InnerPoint
+    m : int
+        Draws.
     """
-    sample = point.sample(np.random.default_rng(SEED), DRAWS)
+    sample = point.sample(np.random.default_rng(SEED), m)
     r = sample.log_joint - sample.log_q - point.log_posterior
     r = np.where(np.isfinite(r), r, -np.inf)
     if not np.any(np.isfinite(r)):
         return np.nan
     smooth, k_hat = smooth_log_weights(r)
-    effective = 1.0 / np.sum(np.exp(2 * smooth))
-    if effective < FEWEST or (k_hat > GOOD_K and effective < EVEN * DRAWS):
+    efficiency = 1.0 / (m * np.sum(np.exp(2 * smooth)))
+    if efficiency < LEAST or (k_hat > GOOD_K and efficiency < EVEN):
         return np.nan
-    return float(np.logaddexp.reduce(r) - np.log(DRAWS))
+    return float(np.logaddexp.reduce(r) - np.log(m))

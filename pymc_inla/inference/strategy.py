@@ -12,11 +12,11 @@ from pymc_inla.inference.around_mode import UNLIKELY, FunctionsOfTheta, between,
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
-from pymc_inla.inference.laplace_importance import DRAWS, log_mean_ratio
+from pymc_inla.inference.laplace_importance import log_mean_ratio
 from pymc_inla.inference.local_tails import LocalTails, enough_nodes
 from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
-from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg import Partition, build_system, choose_local
 
@@ -43,8 +43,10 @@ BUDGET_OF_COPULA = 3.0
 """Seconds for following Laplace marginals at the design of `marginals_of_theta`"""
 BUDGET_OF_SCREEN = 1.0
 """Seconds for the marginals that are looked at to choose them"""
+DRAWS, FEW_DRAWS, SCREENED = 1000, 200, 2.0
+"""Of importance sampling at each theta of that design, and of those so many sd from theta* that are looked at first"""
 WORK_OF_IMPORTANCE = 4e7
-"""Draws times latents and predictors for importance sampling at that design: two seconds"""
+"""Draws times latents and predictors for importance sampling at all of it: two seconds"""
 FELT, LIKELY = 0.1, 4.0
 """Change of log p(theta | y) by importance sampling, from point to point of those at most so much less likely than
 theta*, from which on it is made"""
@@ -354,14 +356,20 @@ def _with_importance(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     f, points = inner.functions, design(d)
     if not d or len(points) * DRAWS * (f.n_x + f.n_eta) > WORK_OF_IMPORTANCE:
         return posterior, mode, ""
-    known = [e for e in posterior.evaluate_all(_around(mode, lower, upper, points)) if np.isfinite(e.log_posterior)]
-    known = [e for e in known if e.log_posterior > mode.log_posterior - UNLIKELY]
-    off = np.array([log_mean_ratio(posterior.point(e.theta)) for e in known])
-    told = np.isfinite(off)
-    if not told[:1].any():
+
+    def off_at(z: np.ndarray, m: int) -> tuple[list[Evaluation], np.ndarray]:
+        """Values of theta, theta* first, and what is off there."""
+        known = posterior.evaluate_all(_around(mode, lower, upper, z))
+        known = [e for e in known if e.log_posterior > mode.log_posterior - UNLIKELY]
+        return known, np.array([log_mean_ratio(posterior.point(e.theta), m) for e in known])
+
+    few, screened = off_at(points[np.linalg.norm(points, axis=1) < SCREENED], FEW_DRAWS)
+    if len(few) and np.ptp(screened) < 0.5 * FELT:  # not where one of them cannot be told
         return posterior, mode, ""
-    near = told & (np.array([e.log_posterior for e in known]) > mode.log_posterior - LIKELY)
-    if np.ptp(off[near]) < FELT:
+    known, off = off_at(points, DRAWS)
+    told = np.isfinite(off)
+    likely = told & np.array([e.log_posterior > mode.log_posterior - LIKELY for e in known])
+    if not told[:1].any() or np.ptp(off[likely]) < FELT:
         return posterior, mode, ""
     thetas = np.array([e.theta for e in known])[told]
     better = ThetaPosterior.of(inner.with_correction(FunctionsOfTheta.of(mode, thetas, off[told, None])))
