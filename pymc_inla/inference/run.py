@@ -33,6 +33,7 @@ from pymc_inla.inference.strategy import (
     choose_inner,
     compare,
 )
+from pymc_inla.inference.theta_design import WITH_GRADIENTS
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import INLAResult, Integration, LGMFunctions, Marginals
 from pymc_inla.linalg.heap import release_temporaries
@@ -225,9 +226,10 @@ def design_budget(d: int, size: int) -> int:
     """Largest number of design points of theta, by the number of hyperparameters and the size of the model."""
     if d == 3 and 500 < size <= 30_000:
         return POINTS_OF_THREE - 1
-    for limit, small, large in ((30_000, 400, 768), (300_000, 150, 256)):
+    # three rounds of importance points: a second one alone tells how bad the first emulator was
+    for limit, *budgets in ((30_000, 400, 768, 1536), (300_000, 150, 256, 256)):
         if size <= limit:
-            return small if d <= 5 else large
+            return budgets[0 if d <= 5 else 1 if d <= WITH_GRADIENTS else 2]
     return 80 if d <= 2 else 128
 
 
