@@ -278,6 +278,7 @@ class LaplaceInner:
     off: FunctionsOfTheta | None = None
     """What log p~(theta | y) is off by, one function"""
     in_parts = False
+    passes_per_draw = 1
 
     @property
     def work_of_marginal(self) -> float:

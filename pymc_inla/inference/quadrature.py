@@ -217,6 +217,11 @@ class QuadratureInner:
         return replace(self, k=ks[0], wide=True) if ks else None
 
     @property
+    def passes_per_draw(self) -> int:
+        """Over the data, for draws with their densities, about"""
+        return 20 if self.blocks.b == 1 else 40
+
+    @property
     def work_of_marginal(self) -> float:
         """Seconds that a Laplace marginal of one shared latent takes, about."""
         return POINTS * (5e-9 * self.k**self.blocks.b * self.functions.n_eta + 1.5e-3)

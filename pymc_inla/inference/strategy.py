@@ -44,9 +44,10 @@ BUDGET_OF_COPULA = 3.0
 BUDGET_OF_SCREEN = 1.0
 """Seconds for the marginals that are looked at to choose them"""
 DRAWS, FEW_DRAWS, SCREENED = 1000, 200, 2.0
-"""Of importance sampling at each theta of that design, and of those so many sd from theta* that are looked at first"""
-WORK_OF_IMPORTANCE = 4e7
-"""Draws times latents and predictors for importance sampling at all of it: two seconds"""
+"""Of importance sampling at each theta of that design, at most; at each of those so many sd from theta* that are looked
+at first, and the least"""
+WORK_OF_IMPORTANCE = 1e8
+"""Draws at all of it, times passes over the data for each, latents and predictors: a few seconds"""
 FELT, LIKELY = 0.1, 4.0
 """Change of log p(theta | y) by importance sampling, from point to point of those at most so much less likely than
 theta*, from which on it is made"""
@@ -354,7 +355,9 @@ def _with_importance(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     """The same with what log p~(theta | y) is off by, as importance sampling tells, and what to say of it."""
     inner, d = posterior.inner, len(mode.theta_star)
     f, points = inner.functions, design(d)
-    if not d or len(points) * DRAWS * (f.n_x + f.n_eta) > WORK_OF_IMPORTANCE:
+    each = len(points) * inner.passes_per_draw * (f.n_x + f.n_eta)
+    draws = min(DRAWS, int(WORK_OF_IMPORTANCE / each))
+    if not d or draws < FEW_DRAWS:
         return posterior, mode, ""
 
     def off_at(z: np.ndarray, m: int) -> tuple[list[Evaluation], np.ndarray]:
@@ -366,7 +369,7 @@ def _with_importance(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
     few, screened = off_at(points[np.linalg.norm(points, axis=1) < SCREENED], FEW_DRAWS)
     if len(few) and np.ptp(screened) < 0.5 * FELT:  # not where one of them cannot be told
         return posterior, mode, ""
-    known, off = off_at(points, DRAWS)
+    known, off = off_at(points, draws)
     told = np.isfinite(off)
     likely = told & np.array([e.log_posterior > mode.log_posterior - LIKELY for e in known])
     if not told[:1].any() or np.ptp(off[likely]) < FELT:
