@@ -184,8 +184,7 @@ def judge(
     Parameters
     ----------
     farther : bool
-        Whether the marginals reach farther into the tails than the draws, as those of local latents in pairs and threes
-        do where nodes are wide.
+        Whether nodes of the marginals reach far into the tails of local latents, where few or no draws are.
 
     Returns
     -------
@@ -236,8 +235,8 @@ def judge(
     if gap > GAP_CHECK and resampled:
         say(
             1,
-            f"draws: they do not reach the tails of local latents and differ from the marginals by {gap:.2f} sd beyond "
-            "Monte Carlo error; believe the marginals"
+            "draws: few or none are in the far tails of local latents; they differ from the marginals by "
+            f"{gap:.2f} sd beyond Monte Carlo error; believe the marginals"
             if farther
             else f"deterministic marginals: the importance-corrected draws differ from them by {gap:.2f} sd beyond "
             "Monte Carlo error; believe the draws",

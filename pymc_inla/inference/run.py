@@ -183,7 +183,7 @@ def run_inference(
         cancellation=cancellation,
         not_normal=choice.not_normal,
         missed=choice.missed,
-        farther=getattr(choice.inner, "wide", False) and choice.inner.blocks.b > 1,
+        farther=getattr(choice.inner, "wide", False),
     )
     counts |= {
         "n_theta_evaluations": posterior.n_evaluations,
