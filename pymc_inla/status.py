@@ -10,7 +10,6 @@ class Status(Enum):
     MAX_ITERATIONS = "the iteration limit was reached before convergence"
     NOT_POSITIVE_DEFINITE = "the negative Hessian is not positive definite"
     NON_FINITE = "the log density or a derivative of it is not finite"
-    LOST = "the log density is lost in rounding"
     LINE_SEARCH_FAILED = "no step length along the search direction increased the log density"
     BOUNDARY = "the optimum lies at the bound of the search region"
 

@@ -39,9 +39,9 @@ MANY_PARTS = 8
 """Parts from which they keep all cores busy; with fewer, values of theta are evaluated side by side"""
 TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
-LOST, LOST_SLOPE = 1.0, 0.01
-"""Rounding in log p(theta | y) beyond which there is no value, or no gradient: with the scale of an effect at 3e-8 and
-its mean at 1 it is a hundred log units, and what it makes higher than the mode looks like another one"""
+LOST_SLOPE = 0.01
+"""Rounding in log p(theta | y) beyond which it has no gradient: with the scale of an effect at 3e-8 and its mean at 1
+it is a hundred log units, whose slopes look like another mode"""
 POINTS = 20
 """Of a Laplace marginal, about"""
 ROUGH = 1e-4
@@ -245,8 +245,7 @@ class QuadratureInner:
         search of x_S fails, twice as many are taken.
         """
         point = self._evaluate(theta, start, gradient)
-        final = point.status in (Status.CONVERGED, Status.LOST)
-        if final or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
+        if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
             return point
         finer = self.finer().evaluate(theta, start, gradient=gradient)
         n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes
@@ -264,13 +263,11 @@ class QuadratureInner:
                 again, n_newton=again.n_newton + search.n_newton, n_passes=again.n_passes + search.n_passes
             )
         integral = search.integral
-        rounding = 0.0 if integral is None else integral.conditional.rounding(integral.x_S)
-        if search.factor is None or rounding > LOST:
+        if search.factor is None:
             x_star = x if integral is None else integral.x
             none = np.full(f.n_theta, np.nan) if gradient else None
-            status = Status.LOST if rounding > LOST else search.status
             return QuadraturePoint(
-                self, theta, -np.inf, none, x_star, status, search.n_newton, search.n_passes, log_prior
+                self, theta, -np.inf, none, x_star, search.status, search.n_newton, search.n_passes, log_prior
             )
         point = QuadraturePoint(
             self,
@@ -293,7 +290,7 @@ class QuadratureInner:
             # of the Laplace approximation of x_S, also with a copula
             total = log_prior_gradient + (point.first_order.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
             passes += 3 * (integral.n_nodes - 1)  # sweeps over the derivatives at the nodes
-            if rounding > LOST_SLOPE:
+            if integral.conditional.rounding(integral.x_S) > LOST_SLOPE:
                 total = np.full(f.n_theta, np.nan)
         return changed(point, log_posterior=value, gradient=total, n_passes=passes)
 

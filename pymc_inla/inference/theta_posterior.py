@@ -298,7 +298,7 @@ class ThetaPosterior:
     def _evaluate(self, theta: np.ndarray, start, gradient: bool) -> tuple[Any, list]:
         """The point, and all that were tried."""
         point = self.inner.evaluate(theta, start, gradient=gradient)
-        if point.status not in (Status.CONVERGED, Status.LOST) and start is not None:
+        if point.status is not Status.CONVERGED and start is not None:
             # A start far from the mode of this theta can mislead Newton's method: try once from scratch.
             fresh = self.inner.evaluate(theta, None, gradient=gradient)
             return (fresh if fresh.status is Status.CONVERGED else point), [fresh, point]

@@ -10,9 +10,10 @@ from test_copula import inner_of, rare_events
 import pymc_inla as pmi
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
+from pymc_inla.inference.around_mode import design
 from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.laplace import LaplaceInner
-from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta, design
+from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.linalg import build_system
 from pymc_inla.status import Status
 

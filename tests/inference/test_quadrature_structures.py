@@ -317,21 +317,16 @@ def test_hierarchical_mean_keeps_its_digits(log_sigma):
     np.testing.assert_allclose(found.moments().sd[-1], expected.moments().sd[-1], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("log_sigma", "status"), [(-13.5, Status.CONVERGED), (-17.5, Status.LOST)])
-def test_hierarchical_mean_without_digits(log_sigma, status):
-    """e^35 G beta^2 / 2 times the rounding of a double is a hundred log units: values that are no density."""
-    ones, theta = X[:, :1], np.array([log_sigma])
+@pytest.mark.parametrize("log_sigma", [-13.5, -17.5])
+def test_hierarchical_mean_without_digits(log_sigma):
+    """e^35 G beta^2 / 2 times the rounding of a double is a hundred log units, whose slope says nothing."""
+    theta = np.array([log_sigma])
     counts = Poisson(np.random.default_rng(3).poisson(400, len(X)))
-    centered, partition = grouped(counts, GROUP, ones)
-    hierarchical, same = grouped(counts, GROUP, 0.0 * ones, hierarchical=True)
-    expected = QuadratureInner(centered, partition, 9).evaluate(theta)
-    found = QuadratureInner(hierarchical, same, 9).evaluate(theta)
-    assert found.status is status
-    assert np.all(np.isnan(found.gradient))  # of which rounding is 0.01 and more
-    if status is Status.CONVERGED:
-        assert abs(found.log_posterior - expected.log_posterior) < 1.0  # what LOST allows
-    else:
-        assert found.log_posterior == -np.inf
+    hierarchical, partition = grouped(counts, GROUP, 0.0 * X[:, :1], hierarchical=True)
+    found = QuadratureInner(hierarchical, partition, 9).evaluate(theta)
+    assert np.all(np.isnan(found.gradient))
+    near = QuadratureInner(hierarchical, partition, 9).evaluate(np.array([-9.0]))
+    assert np.all(np.isfinite(near.gradient))
 
 
 def test_binary_data_with_correlated_slopes_that_hardly_vary():
