@@ -7,6 +7,7 @@ import numpy as np
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.latent_marginals import FINE_SCALARS
+from pymc_inla.inference.theta_posterior import LARGEST_WEIGHTS
 
 
 class ModeOfTheta:
@@ -21,7 +22,8 @@ class ModeOfTheta:
     def change(self, center: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """From one theta (d,) to others (m, d), (m, n_x)."""
         matrix = self.emulator.matrix(self.mode.to_z(np.vstack([center, theta])))
-        return (matrix[1:] - matrix[0]) @ self.x_star
+        usable = np.abs(matrix).sum(axis=1) <= LARGEST_WEIGHTS  # others extrapolate
+        return np.where((usable[1:] & usable[0])[:, None], (matrix[1:] - matrix[0]) @ self.x_star, 0.0)
 
 
 def is_affordable(n_x: int, integral: ThetaIntegral) -> bool:

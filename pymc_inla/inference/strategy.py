@@ -371,7 +371,7 @@ def _with_importance(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -
         return posterior, mode, ""
     known, off = off_at(points, draws)
     told = np.isfinite(off)
-    likely = told & np.array([e.log_posterior > mode.log_posterior - LIKELY for e in known])
+    likely = told & np.array([e.log_posterior > mode.log_posterior - LIKELY for e in known], dtype=bool)
     if not told[:1].any() or np.ptp(off[likely]) < FELT:
         return posterior, mode, ""
     thetas = np.array([e.theta for e in known])[told]
