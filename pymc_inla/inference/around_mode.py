@@ -30,6 +30,12 @@ def design(d: int) -> np.ndarray:
     return np.vstack([np.zeros((1, d)), *axes, corners])
 
 
+def thetas_around(mode: ThetaMode, lower, upper, z: np.ndarray) -> np.ndarray:
+    """Values of theta (K, d) at the rows of z, within the range that is searched, each once"""
+    thetas = np.clip(mode.to_theta(z), lower, upper)
+    return thetas[np.sort(np.unique(thetas, axis=0, return_index=True)[1])]
+
+
 @dataclass(frozen=True)
 class FunctionsOfTheta:
     """Several functions of theta."""

@@ -8,15 +8,15 @@ from difflib import get_close_matches
 import numpy as np
 
 from pymc_inla.errors import ConvergenceError, InvalidOptionError
-from pymc_inla.inference.around_mode import UNLIKELY, FunctionsOfTheta, between, design
+from pymc_inla.inference.around_mode import UNLIKELY, between, design, thetas_around
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
-from pymc_inla.inference.laplace_importance import log_mean_ratio
+from pymc_inla.inference.laplace_importance import corrected
 from pymc_inla.inference.local_tails import LocalTails, enough_nodes
 from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.reliability import InnerChange, has_spread, inner_change
-from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import LGMFunctions
 from pymc_inla.linalg import Partition, build_system, choose_local
 
@@ -43,14 +43,6 @@ BUDGET_OF_COPULA = 3.0
 """Seconds for following Laplace marginals at the design of `marginals_of_theta`"""
 BUDGET_OF_SCREEN = 1.0
 """Seconds for the marginals that are looked at to choose them"""
-DRAWS, FEW_DRAWS, SCREENED = 1000, 200, 2.0
-"""Of importance sampling at each theta of that design, at most; at each of those so many sd from theta* that are looked
-at first, and the least"""
-WORK_OF_IMPORTANCE = 1e8
-"""Draws at all of it, times passes over the data for each, latents and predictors: a few seconds"""
-FELT, LIKELY = 0.1, 4.0
-"""Change of log p(theta | y) by importance sampling, from point to point of those at most so much less likely than
-theta*, from which on it is made"""
 CANCELLED = 1e-6
 """Relative error of the curvature beyond which nothing is asked"""
 FAR, SKEWED = 2.0, 0.1
@@ -165,7 +157,7 @@ def choose_inner(
         left = 0.0
         if strategy == "auto":
             posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
-            posterior, mode, more = _with_importance(posterior, mode, lower, upper)
+            posterior, mode, more = corrected(posterior, mode, lower, upper)
             reason = reason.removesuffix(".") + how + more if how or more else reason
         chosen = replace(laplace, inner=posterior.inner, reason=reason, quadrature_fits=False, not_normal=left)
         return chosen, posterior, mode
@@ -191,7 +183,7 @@ def choose_inner(
         return replace(laplace, reason=NO_VALUE, quadrature_fits=False), posterior, mode
     inner, posterior, mode, change, reason, missed = refined
     posterior, mode, how, left = _with_copula(posterior, mode, lower, upper)
-    posterior, mode, more = _with_importance(posterior, mode, lower, upper)
+    posterior, mode, more = corrected(posterior, mode, lower, upper)
     inner = posterior.inner
     finer = inner.finer()
     name = f"quadrature with {finer.k} nodes"
@@ -273,7 +265,7 @@ def _not_normal(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> Not
     f = inner.functions
     if f.gaussian or f.n_x + f.n_eta > SMALL:
         return NotNormal()
-    thetas = _around(mode, lower, upper, FAR * np.vstack([np.zeros((1, d)), np.eye(d), -np.eye(d)]))
+    thetas = thetas_around(mode, lower, upper, FAR * np.vstack([np.zeros((1, d)), np.eye(d), -np.eye(d)]))
     known = [e for e in posterior.evaluate_all(thetas) if np.isfinite(e.log_posterior)]
     points = [posterior.point(e.theta) for e in known]
     if not known or max(point.cancellation for point in points) > CANCELLED:
@@ -314,12 +306,6 @@ def _affordable(inner, seconds: float, evaluations: int) -> int:
     return int(seconds / (inner.work_of_marginal * evaluations))
 
 
-def _around(mode: ThetaMode, lower, upper, z: np.ndarray) -> np.ndarray:
-    """Values of theta (K, d) at the rows of z, within the range that is searched, each once"""
-    thetas = np.clip(mode.to_theta(z), lower, upper)
-    return thetas[np.sort(np.unique(thetas, axis=0, return_index=True)[1])]
-
-
 def _in_sd(values: np.ndarray, sd: np.ndarray) -> np.ndarray:
     return np.where(sd > 0, np.abs(values) / np.where(sd > 0, sd, 1.0), 0.0)
 
@@ -351,40 +337,10 @@ def _with_copula(
     return better, mode, how, found.left
 
 
-def _with_importance(posterior: ThetaPosterior, mode: ThetaMode, lower, upper) -> tuple[ThetaPosterior, ThetaMode, str]:
-    """The same with what log p~(theta | y) is off by, as importance sampling tells, and what to say of it."""
-    inner, d = posterior.inner, len(mode.theta_star)
-    f, points = inner.functions, design(d)
-    each = len(points) * inner.passes_per_draw * (f.n_x + f.n_eta)
-    draws = min(DRAWS, int(WORK_OF_IMPORTANCE / each))
-    if not d or draws < FEW_DRAWS:
-        return posterior, mode, ""
-
-    def off_at(z: np.ndarray, m: int) -> tuple[list[Evaluation], np.ndarray]:
-        """Values of theta, theta* first, and what is off there."""
-        known = posterior.evaluate_all(_around(mode, lower, upper, z))
-        known = [e for e in known if e.log_posterior > mode.log_posterior - UNLIKELY]
-        return known, np.array([log_mean_ratio(posterior.point(e.theta), m) for e in known])
-
-    few, screened = off_at(points[np.linalg.norm(points, axis=1) < SCREENED], FEW_DRAWS)
-    if len(few) and np.ptp(screened) < 0.5 * FELT:  # not where one of them cannot be told
-        return posterior, mode, ""
-    known, off = off_at(points, draws)
-    told = np.isfinite(off)
-    likely = told & np.array([e.log_posterior > mode.log_posterior - LIKELY for e in known], dtype=bool)
-    if not told[:1].any() or np.ptp(off[likely]) < FELT:
-        return posterior, mode, ""
-    thetas = np.array([e.theta for e in known])[told]
-    better = ThetaPosterior.of(inner.with_correction(FunctionsOfTheta.of(mode, thetas, off[told, None])))
-    better.near, better.center = posterior.near, posterior.center
-    mode = replace(mode, log_posterior=better(mode.theta_star).log_posterior)
-    return better, mode, "; the density of the hyperparameters is corrected by importance sampling"
-
-
 def _interpolated(posterior: ThetaPosterior, inner, mode: ThetaMode, lower, upper):
     """An inner approximation with a copula whose marginals are interpolated in theta, None where that changes
     log p(theta | y) by more than TOO_FAR."""
-    points = [_around(mode, lower, upper, z(len(mode.theta_star))) for z in (design, between)]
+    points = [thetas_around(mode, lower, upper, z(len(mode.theta_star))) for z in (design, between)]
     lowest = posterior(mode.theta_star).log_posterior - UNLIKELY
     known, compared = (
         [e for e in posterior.evaluate_all(thetas, keep=False) if e.log_posterior > lowest] for thetas in points
