@@ -139,6 +139,11 @@ class ConditionalPart:
         self.sums.add_rows(self.part.obs_block, difference, rises)
         return rises
 
+    def is_concave(self, W) -> bool:
+        """Whether log-likelihoods with negative Hessians W, of one node or of many, are known to be concave there; with
+        several predictors in one observation they are not."""
+        return W.shape[-1] == self.functions.n_eta and W.min(initial=0.0) >= 0
+
     def slopes(self, likelihood_gradients) -> np.ndarray:
         """d_g on the pairs (g, s) at many nodes, (k, n_eta) to (k, n_m)"""
         return multiply_transposed(self.A_pairs, likelihood_gradients)

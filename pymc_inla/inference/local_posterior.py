@@ -22,13 +22,15 @@ from pymc_inla.inference.local_conditional import Conditional, ConditionalPart
 from pymc_inla.inference.node_rules import Rule
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
-from pymc_inla.linalg.cholesky import lost_in_rounding
+from pymc_inla.linalg.cholesky import is_positive_definite, lost_in_rounding
 from pymc_inla.linalg.finite import all_finite
 from pymc_inla.linalg.matvec import multiply_transposed
 
 MAX_LOCAL = 60
 LOCAL_TOLERANCE = 1e-14
 """On the Newton decrement of every block: nodes are centered within 1e-7 of a local sd, wherever the search started."""
+LEAST_OF_PRIOR = 0.9
+"""Share of the prior precision of x_S below which what the data take from it is not rounding"""
 AT_ONCE = 200_000
 """Linear predictors times nodes evaluated in one call: few calls in small models, what fits a cache in large ones"""
 
@@ -83,6 +85,8 @@ class PartIntegral:
     """(n_eta,), E[l']"""
     W: np.ndarray
     """(n_W,), E[W]"""
+    concave: bool
+    """Whether the log-likelihood is known to be concave in eta at all nodes"""
     n_passes: int
 
     @property
@@ -141,6 +145,15 @@ class LocalIntegral:
     def mode_u(self) -> np.ndarray:
         """(G, b) modes of the local latents"""
         return joined(self.parts, lambda part: part.mode.u)
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether H shows that the nodes are too few: where the log-likelihood is concave, so is its integral over the
+        local latents (Prekopa 1973), and the data cannot take from the prior precision of x_S."""
+        if not all(part.concave for part in self.parts):
+            return False
+        c = self.conditional
+        return not is_positive_definite(c.blocks.reduce(self.H - LEAST_OF_PRIOR * c.Q_SS))
 
     @property
     def x(self) -> np.ndarray:
@@ -244,8 +257,9 @@ def integrate_part(c: ConditionalPart, x_S: np.ndarray, u_start: np.ndarray, rul
     slopes[0] = c.slopes(mode.likelihood.gradient[None])[0]
     gradient = c.weighted(part.row_block, weights[:1], mode.likelihood.gradient[None])
     W = c.weighted(part.W_block, weights[:1], mode.likelihood.W[None])
+    concave = c.is_concave(mode.likelihood.W)
 
-    def evaluate(at: slice) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(at: slice) -> tuple[np.ndarray, np.ndarray, bool]:
         u = mode.u + np.einsum("gcd,kd->kgc", mode.root, rule.t[at])
         etas = c.predictors(z, u)
         likelihood = c.likelihoods(etas)
@@ -258,11 +272,12 @@ def integrate_part(c: ConditionalPart, x_S: np.ndarray, u_start: np.ndarray, rul
             likelihood = c.likelihoods(c.predictors(z, u))
         nodes[at], weights[at, :-1], slopes[at] = u, weight, c.slopes(likelihood.gradient)
         of_gradient = c.weighted(part.row_block, weights[at], likelihood.gradient)
-        return of_gradient, c.weighted(part.W_block, weights[at], likelihood.W)
+        return of_gradient, c.weighted(part.W_block, weights[at], likelihood.W), c.is_concave(likelihood.W)
 
-    for of_gradient, of_W in map_in_order(evaluate, portions(1, K, c.functions.n_eta)):
+    for of_gradient, of_W, concave_there in map_in_order(evaluate, portions(1, K, c.functions.n_eta)):
         gradient += of_gradient
         W += of_W
+        concave &= concave_there
     total = weights.sum(0)
     p = weights / total
     gradient, W = gradient / total[part.row_block], W / total[part.W_block]
@@ -271,7 +286,7 @@ def integrate_part(c: ConditionalPart, x_S: np.ndarray, u_start: np.ndarray, rul
     value = c.outside(mode.likelihood.value) + float(np.sum(mode.h + mode.log_det_root + np.log(total[:-1])))
     H, slope = c.information(W, p, slopes), multiply_transposed(c.A_S, gradient)
     passes = mode.n_passes + K - 1
-    return PartIntegral(c, mode, value, slope, H, nodes, p, slopes, gradient, W, passes)
+    return PartIntegral(c, mode, value, slope, H, nodes, p, slopes, gradient, W, concave, passes)
 
 
 def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarray, rule: Rule) -> LocalIntegral | None:

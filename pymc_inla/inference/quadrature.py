@@ -242,10 +242,11 @@ class QuadratureInner:
         """Integrate x out at theta, warm-started from `start.x_star`.
 
         Nodes that are enough around the mode of theta can be too few where the local latents vary much more: where the
-        search of x_S fails, twice as many are taken.
+        search of x_S fails, or H_S is less than the data can make it, twice as many are taken.
         """
         point = self._evaluate(theta, start, gradient)
-        if point.status is Status.CONVERGED or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
+        enough = point.status is Status.CONVERGED and not point.integral.is_rough
+        if enough or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
             return point
         finer = self.finer().evaluate(theta, start, gradient=gradient)
         n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes

@@ -18,6 +18,15 @@ def lost_in_rounding(pivots: np.ndarray, diagonal: np.ndarray) -> bool:
     return bool(np.any(pivots < LOST * diagonal))
 
 
+def is_positive_definite(A: np.ndarray) -> bool:
+    """Whether a symmetric matrix (n, n) is."""
+    try:
+        linalg.cholesky(A, lower=True, check_finite=False)
+    except linalg.LinAlgError:
+        return False
+    return True
+
+
 def inverse_from_cholesky(L: np.ndarray) -> np.ndarray:
     """(L L')^-1, C-contiguous, for a lower triangular L (n, n) whose upper triangle is not read."""
     # column-major, only the lower triangle filled

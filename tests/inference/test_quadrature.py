@@ -217,3 +217,19 @@ def test_correlated_effects_whose_matrix_is_lost_in_rounding(mean):
             assert point.log_posterior == pytest.approx(start + slope * (t + 9.0), abs=0.05 if t > -16.5 else 0.5)
         else:
             assert t < -14.0
+
+
+def test_more_nodes_where_the_information_of_the_data_is_negative():
+    """Binary data are log-concave: what they add to the precision of the intercept is not negative, unless the nodes
+    are too few for a group variance that is far above the one that they were chosen at."""
+    f, partition = functions_of(binary_model(PAIRS, 10.0))
+    theta = np.array([2.0])
+    exact = np.log(np.trapezoid(np.exp(log_joint(PAIRS, np.exp(2.0), 10.0)), A))
+    few = QuadratureInner(f, partition, k=7)
+    point = few.evaluate(theta)
+    fine = few.with_k(47).evaluate(theta)
+    # what is left is the Laplace approximation of the intercept
+    assert fine.log_posterior == pytest.approx(exact, abs=0.05)
+    assert point.refined and not fine.refined
+    assert point.log_posterior == pytest.approx(fine.log_posterior, abs=0.05)
+    assert point.moments().sd == pytest.approx(fine.moments().sd, rel=0.05)
