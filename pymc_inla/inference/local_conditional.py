@@ -126,6 +126,11 @@ class ConditionalPart:
         """h at one node, (G,)"""
         return self.heights(u[None], value[None])[0]
 
+    def rounding(self, u) -> np.ndarray:
+        """About what rounding does to h at u, (G,): the terms of u'Q_gg u cancel where correlations are near to one."""
+        u = np.abs(u)
+        return 8 * np.finfo(float).eps * np.einsum("gc,gcd,gd->g", u, np.abs(self.Q_gg), u)
+
     def rises(self, z, u, mode, etas, likelihood: Likelihood) -> np.ndarray:
         """h at many nodes minus h at the mode (a `LocalMode`), (k, G)"""
         f, at_mode = self.functions, mode.likelihood

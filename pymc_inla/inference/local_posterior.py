@@ -106,6 +106,11 @@ class PartIntegral:
         c.sums.covariances_with_slopes(c.part.m_ptr, self.p, self.u, self.d, out)
         return out
 
+    @property
+    def rounding(self) -> float:
+        """About what rounding does to the value"""
+        return float(self.conditional.rounding(self.mode.u).sum())
+
     def cancellation(self, x_S) -> float:
         """About the relative error that rounding makes in what the block that the data determine best adds to H.
 
@@ -161,6 +166,11 @@ class LocalIntegral:
         return self.conditional.blocks.join(self.x_S, self.mode_u + self.conditional.prior_mean(self.x_S))
 
     @property
+    def rounding(self) -> float:
+        """About what rounding does to the value"""
+        return self.conditional.rounding(self.x_S) + sum(part.rounding for part in self.parts)
+
+    @property
     def cancellation(self) -> float:
         """The worst of the parts; see `PartIntegral.cancellation`."""
         return max(part.cancellation(self.x_S) for part in self.parts)
@@ -195,12 +205,13 @@ def find_local_mode(c: ConditionalPart, x_S: np.ndarray, u: np.ndarray) -> Local
         whitened = np.einsum("gdc,gd->gc", root, g)
         decrement = np.einsum("gc,gc->g", whitened, whitened)
         worst = float(decrement.max())
-        if worst < LOCAL_TOLERANCE or passes >= MAX_LOCAL:
+        rounding = c.rounding(u)
+        if np.all(decrement < np.maximum(LOCAL_TOLERANCE, rounding)) or passes >= MAX_LOCAL:
             return _at_mode(u, likelihood, h, clamped, worst, passes)
         step = np.einsum("gcd,gd->gc", root, whitened)
         length = np.ones(len(u))
         # 1e-12: rounding in the sum over the observations of a block
-        slack = 1e-12 * (1.0 + np.abs(h))
+        slack = 1e-12 * (1.0 + np.abs(h)) + rounding
         while True:
             trial = u + length[:, None] * step
             new = c.likelihood(c.predictor(z, trial))

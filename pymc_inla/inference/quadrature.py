@@ -41,7 +41,7 @@ TOLERANCE = 1e-12
 """On the Newton decrement of x_S. log det H_S is not stationary there: 1e-6 sd from the mode it is off by some 1e-7."""
 LOST_SLOPE = 0.01
 """Rounding in log p(theta | y) beyond which it has no gradient: with the scale of an effect at 3e-8 and its mean at 1
-it is a hundred log units, whose slopes look like another mode"""
+it is a hundred log units, with a correlation 1e-14 below one it is one, and their slopes look like another mode"""
 POINTS = 20
 """Of a Laplace marginal, about"""
 ROUGH = 1e-4
@@ -291,7 +291,7 @@ class QuadratureInner:
             # of the Laplace approximation of x_S, also with a copula
             total = log_prior_gradient + (point.first_order.adjoint.theta_gradient() if f.n_theta else np.zeros(0))
             passes += 3 * (integral.n_nodes - 1)  # sweeps over the derivatives at the nodes
-            if integral.conditional.rounding(integral.x_S) > LOST_SLOPE:
+            if integral.rounding > LOST_SLOPE:
                 total = np.full(f.n_theta, np.nan)
         return changed(point, log_posterior=value, gradient=total, n_passes=passes)
 

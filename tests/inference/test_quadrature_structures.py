@@ -10,13 +10,15 @@ from grouped_models import Binomial, Normal, Poisson, TwoPredictors, grouped
 from scipy import sparse, special, stats
 
 import pymc_inla as pmi
+from pymc_inla.analysis import analyze_model
+from pymc_inla.compile import compile_model
 from pymc_inla.inference import local_part
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.local_conditional import Conditional
 from pymc_inla.inference.local_posterior import integrate_local
 from pymc_inla.inference.node_rules import node_rule
 from pymc_inla.inference.quadrature import QuadratureInner
-from pymc_inla.linalg import build_system, forms, matvec, node_kernels, node_sums
+from pymc_inla.linalg import build_system, choose_local, forms, matvec, node_kernels, node_sums
 from pymc_inla.linalg.partition import Partition
 from pymc_inla.status import Status
 
@@ -327,6 +329,29 @@ def test_hierarchical_mean_without_digits(log_sigma):
     assert np.all(np.isnan(found.gradient))
     near = QuadratureInner(hierarchical, partition, 9).evaluate(np.array([-9.0]))
     assert np.all(np.isfinite(near.gradient))
+
+
+def test_correlations_within_rounding_of_one():
+    """1 - rho^2 = e^-32: the terms of u'Qu are 1e14, so that the value has no slope, and the modes of the local latents
+    are searched to what their log densities can tell."""
+    rng = np.random.default_rng(14)
+    group, x = np.repeat(np.arange(4), 10), rng.normal(size=40)
+    y = rng.binomial(1, special.expit(0.3 + rng.normal(size=4)[group] + x * (0.5 + 2 * rng.normal(size=4)[group])))
+    with pm.Model() as model:
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=1, sd_dist=pm.HalfCauchy.dist(2.5))
+        b = pm.Normal("b", 0, 2, shape=2)
+        u = pm.MvNormal("u", 0, chol=chol, shape=(4, 2))
+        pm.Bernoulli("y", logit_p=b[0] + u[group, 0] + (b[1] + u[group, 1]) * x, observed=y)
+    f = compile_model(analyze_model(model))
+    inner = QuadratureInner(f, choose_local(f.Q_pattern, f.A_pattern, f.W_rows, f.W_cols, f.C), 11)
+    # log scale, partial correlation on the scale of atanh, log scale
+    near, far = np.array([1.0, 8.0, 1.0]), np.array([1.0, 16.0, 1.0])
+    point = inner.evaluate(near)
+    assert np.all(np.isfinite(point.gradient))
+    assert np.all(np.isnan(inner.evaluate(far, point).gradient))
+    conditional = Conditional(f, inner.blocks, far)
+    integral = integrate_local(conditional, np.zeros(2), np.zeros((4, 2)), node_rule(11, 2))
+    assert integral.parts[0].mode.n_passes < 30
 
 
 def test_binary_data_with_correlated_slopes_that_hardly_vary():
