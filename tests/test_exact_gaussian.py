@@ -226,3 +226,28 @@ def test_bivariate_studies(way):
     # 0.01 sd is what `integration` promises of the marginals of hyperparameters
     assert row["mean"] == pytest.approx(mean, abs=0.01 * sd)
     assert row["sd"] == pytest.approx(sd, rel=0.01)
+
+
+@pytest.mark.parametrize("G, n", [(3, 20), (4, 10)])
+def test_mirror_images(G, n):
+    """A loading and its mirror image, a trough of 20 to 30 log units between them and fewer sd than a search that
+    begins far out would pass."""
+    rng = np.random.default_rng(G)
+    g, z = np.repeat(np.arange(G), n), rng.normal(size=G)
+    y = 1.2 * z[g] / z.std() + rng.normal(size=G * n)
+    fits = {}
+    for prior in (pm.Normal, pm.HalfNormal):
+        with pm.Model() as m:
+            loading = prior("loading", sigma=2)
+            pm.Normal("y", loading * pm.Normal("z", shape=G)[g], 1, observed=y)
+        fits[prior] = pmi.fit(m, draws=100, chains=1, random_seed=2, progressbar=False, criteria=False)
+    both, half = fits[pm.Normal], fits[pm.HalfNormal]
+    row, one = pmi.summary(both, var_names=["loading"]).iloc[0], pmi.summary(half, var_names=["loading"]).iloc[0]
+    sd = np.hypot(one["mean"], one["sd"])
+    # 0.01 sd is what `integration` promises of the marginals of hyperparameters
+    assert row["mean"] == pytest.approx(0, abs=0.01 * sd)
+    assert row["sd"] == pytest.approx(sd, rel=0.01)
+    evidence = [fit["inla"].attrs["log_marginal_likelihood"] for fit in (both, half)]
+    assert evidence[0] == pytest.approx(evidence[1], abs=0.005)
+    # the median is anywhere in the trough
+    assert pmi.reliability(both).verdict == "good"

@@ -20,6 +20,7 @@ import numpy as np
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.cavity import LOWEST, Nodes, only_some, tilt
+from pymc_inla.inference.density import calibrate_weights
 from pymc_inla.inference.inner import Cavities
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.observation_order import observation_ranges
@@ -213,12 +214,18 @@ def criteria_by_draws(
 
 
 def representatives(integral: ThetaIntegral, limit: int) -> Iterable[tuple[int, float]]:
-    """(index, weight) of the design points; beyond `limit`, a systematic sample of that size, equally weighted."""
+    """(index, weight) of the design points; beyond `limit`, a systematic sample of that size from the likely to the
+    unlikely ones, with weights that have the mean and covariance of all of them. Neither depends on the order of theta.
+    """
     weights = integral.weights
-    if len(weights) <= limit:
-        return [(k, float(w)) for k, w in enumerate(weights) if w > 0]
-    order = np.lexsort(np.array([e.theta for e in integral.nodes]).T[::-1])
-    cumulative = np.cumsum(weights[order])
-    picked = order[np.searchsorted(cumulative, (np.arange(limit) + 0.5) / limit * cumulative[-1])]
-    indices, counts = np.unique(picked, return_counts=True)
-    return [(int(k), float(c) / limit) for k, c in zip(indices, counts, strict=True)]
+    if len(weights) > limit:
+        z = integral.mode.to_z(np.array([e.theta for e in integral.nodes]))
+        mean = weights @ z
+        covariance = ((z - mean) * weights[:, None]).T @ (z - mean)
+        order = np.argsort(-integral.log_density, kind="stable")
+        cumulative = np.cumsum(weights[order])
+        picked = order[np.searchsorted(cumulative, (np.arange(limit) + 0.5) / limit * cumulative[-1])]
+        weights = np.bincount(picked, minlength=len(weights)) / limit
+        some = np.flatnonzero(weights)
+        weights[some] = calibrate_weights(z[some], weights[some], mean, covariance)
+    return [(k, float(w)) for k, w in enumerate(weights) if w > 0]

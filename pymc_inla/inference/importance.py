@@ -27,8 +27,9 @@ from pymc_inla.lgm import QUANTILES
 
 FINE_CLOUD = 2**16
 """Points that the marginals are read off: a 97.5 % quantile to 0.01 sd"""
-FINE_DESIGN = 512
-"""Components of the finer mixture of latent marginals: conditional moments are interpolated to them"""
+FINE_DESIGN, FINE_WORK = (512, 2048), 2_000_000
+"""Components of the finer mixture of latent marginals, at least and at most, to which conditional moments are
+interpolated, and how many times latents there may be; 512 leave 0.03 sd in a quantile, 2048 some 0.02"""
 SETTLED = 0.01
 """Change of a quantile of a hyperparameter by the last round, in sd, that ends the search for a better emulator: what
 is left is a part of it"""
@@ -133,7 +134,8 @@ def integrate_importance(
         mode.to_theta(cloud[keep]), cloud_weights[keep] / cloud_weights[keep].sum(), np.zeros((d, d)), log_density_at
     )
     mean, covariance = _cloud_summary(cloud, cloud_weights)
-    fine = cloud[_systematic(cloud, cloud_weights, FINE_DESIGN)]
+    components = int(np.clip(FINE_WORK // max(len(e_new[0].x_star), 1), *FINE_DESIGN))
+    fine = cloud[_systematic(cloud, cloud_weights, components)]
     weights = calibrate_weights(z_new, np.exp(smooth), mean, covariance)
     messages = ()
     efficiency = _efficiency((1 - temper) * predicted, off)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from pymc_inla.inference.density import IntegratedDensity, calibrate_weights, normalize, theta_quantiles
 from pymc_inla.inference.emulator import Emulator
@@ -17,6 +18,8 @@ from pymc_inla.lgm import QUANTILES
 FINE = {1: 2001, 2: 181, 3: 61}
 """Points per axis of the fine grid on which the interpolant is integrated; with one axis more where nodes are close."""
 FINEST, PER_GAP = 40_001, 8
+NORMAL_DENSITIES = np.exp(-0.5 * ndtri(QUANTILES) ** 2) / np.sqrt(2 * np.pi)
+"""Of a standard normal at these quantiles"""
 
 
 @dataclass(frozen=True)
@@ -229,12 +232,18 @@ def _refined(emulator: Emulator, f: np.ndarray) -> list[np.ndarray]:
 
 
 def _refinement_change(mode, refined, grid: FineGrid, density, log_sum) -> tuple[float, float]:
-    """Largest change of a quantile of theta (in sd) and of the log marginal likelihood by refined log densities."""
+    """Largest change of a quantile of theta (in sd) and of the log marginal likelihood by refined log densities.
+
+    In a trough between two modes a quantile moves far by hardly any probability: the change of its probability counts
+    there, relative to the density of a normal at that quantile, whose quantiles would move by as many sd.
+    """
     quantiles, sd = theta_quantiles(density), np.sqrt(np.diag(density.covariance))
     changes, ml_changes = [], []
     for values in refined:
         mass, other_sum = normalize(values)
-        moved = np.array([marginal.quantiles(QUANTILES) for marginal in grid.lattice(mass, mode).marginals])
-        changes.append(np.max(np.abs(moved - quantiles) / sd[:, None]))
+        for marginal, before, spread in zip(grid.lattice(mass, mode).marginals, quantiles, sd, strict=True):
+            in_sd = np.abs(marginal.quantiles(QUANTILES) - before) / spread
+            in_probability = np.abs(marginal.cdf(before) - QUANTILES) / NORMAL_DENSITIES
+            changes.append(np.max(np.minimum(in_sd, in_probability)))
         ml_changes.append(abs(other_sum - log_sum))
     return max(changes), max(ml_changes)

@@ -43,8 +43,9 @@ UNLIKE = (
 )
 STEEP, NEXT = 1.0, 0.1
 """Slope of a log density at its highest point, per unit of theta, that no posterior has; and where to look beyond"""
-FIRST_LOOK = 6.0
-"""Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points."""
+FIRST_LOOK = 3.0
+"""Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points. This sd is
+of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away."""
 MOST_EXCHANGED = 5
 """Hyperparameters of which every two are exchanged: two evaluations each"""
 TROUGH, TROUGH_LARGE = 70.0, 15.0

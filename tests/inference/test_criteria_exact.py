@@ -1,6 +1,7 @@
 """CPO and PIT against the exact density of an observation given all others, and what ArviZ computes from a fit."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import arviz as az
 import exact
@@ -13,6 +14,7 @@ from scipy import special, stats
 import pymc_inla as pmi
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
+from pymc_inla.inference.criteria import representatives
 
 PROBLEM = exact_models.simulate("binomial", 10, 3, 1.0, seed=21, trials=4)
 
@@ -166,3 +168,27 @@ def test_no_pit_without_a_distribution_function():
         x = pm.Normal("x", 0, 1, shape=5)
         pm.StudentT("y", nu=4, mu=x, sigma=1.0, observed=np.zeros(5))
     assert compile_model(analyze_model(model)).cdf is None
+
+
+def test_a_part_of_the_design_stands_for_all_of_it():
+    """Whatever the order of the hyperparameters, and with the mean and covariance of all design points."""
+    rng = np.random.default_rng(5)
+    theta, weights = rng.normal(size=(200, 3)), rng.dirichlet(np.ones(200))
+
+    def chosen(order):
+        nodes = tuple(SimpleNamespace(theta=t[order]) for t in theta)
+        mode = SimpleNamespace(to_z=lambda values: values)
+        return representatives(
+            SimpleNamespace(nodes=nodes, weights=weights, log_density=np.log(weights), mode=mode), 60
+        )
+
+    index, w = (np.array(column) for column in zip(*chosen([0, 1, 2]), strict=True))
+    other_index, other_w = (np.array(column) for column in zip(*chosen([2, 0, 1]), strict=True))
+    assert np.array_equal(index, other_index)
+    np.testing.assert_allclose(other_w, w, rtol=1e-8)
+    assert len(index) <= 60
+    np.testing.assert_allclose(w @ theta[index], weights @ theta, atol=1e-8)
+    centered, all_centered = theta[index] - weights @ theta, theta - weights @ theta
+    np.testing.assert_allclose(
+        (w[:, None] * centered).T @ centered, (weights[:, None] * all_centered).T @ all_centered, atol=1e-8
+    )
