@@ -12,6 +12,7 @@ from pytensor.tensor import TensorVariable
 from scipy import sparse
 
 from pymc_inla.analysis.shapes import static_shape
+from pymc_inla.analysis.small_cholesky import write_out_small_solves
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def latent_density(rv, inputs, latent) -> GaussianDensity:
     if isinstance(rv.owner.op, FlatRV):
         return GaussianDensity(pt.constant(0.0), null_space=sparse.eye_array(latent.size, format="csr"))
     clone = rv.owner.clone_with_new_inputs(inputs, strict=False).outputs[rv.owner.outputs.index(rv)]
-    return GaussianDensity(logp(clone, latent.variable).sum())
+    return GaussianDensity(write_out_small_solves(logp(clone, latent.variable)).sum())
 
 
 @gaussian_density.register(ZeroSumNormalRV)

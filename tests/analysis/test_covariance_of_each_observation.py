@@ -6,10 +6,12 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from pymc.exceptions import ImputationWarning
+from pytensor.graph.traversal import applys_between
+from pytensor.tensor.blockwise import Blockwise
 from scipy import stats
 
 from pymc_inla.analysis import analyze_model
-from pymc_inla.analysis.small_cholesky import cholesky_by_element
+from pymc_inla.analysis.small_cholesky import cholesky_by_element, solve_by_element, write_out_small_solves
 from pymc_inla.compile import compile_model
 
 N = 7
@@ -176,3 +178,29 @@ def test_factors_by_element(k, lower):
     other = np.triu(np.ones((k, k)), 1) if lower else np.tril(np.ones((k, k)), -1)
     found = cholesky_by_element(pt.constant(S[k] + other), k, lower=lower).eval()
     np.testing.assert_allclose(found, factor if lower else factor.transpose(0, 2, 1), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("unit", [True, False])
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("k", S)
+def test_solutions_by_element(k, lower, unit):
+    L = np.linalg.cholesky(S[k])
+    L = L if lower else L.transpose(0, 2, 1)
+    found = solve_by_element(pt.constant(L), pt.constant(Y[k]), k, lower=lower, unit_diagonal=unit).eval()
+    if unit:
+        L = L - L * np.eye(k) + np.eye(k)
+    # rounding, amplified by systems with condition numbers of at most 1e3
+    np.testing.assert_allclose(found, np.linalg.solve(L, Y[k][..., None])[..., 0], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_systems_with_one_matrix_are_written_out_where_they_are_small(k):
+    """The matrix may be the same for all right-hand sides."""
+    rng = np.random.default_rng(3)
+    L, B = np.tril(rng.normal(size=(k, k))) + 2 * np.eye(k), rng.normal(size=(N, k))
+    b = pt.matrix("b", shape=B.shape)
+    solution = pt.linalg.solve_triangular(pt.constant(L), b, lower=True, b_ndim=1)
+    written = write_out_small_solves(solution)
+    assert any(isinstance(node.op, Blockwise) for node in applys_between([], [written])) == (k > 4)
+    # rounding
+    np.testing.assert_allclose(written.eval({b: B}), np.linalg.solve(L, B.T).T, rtol=1e-12, atol=1e-13)
