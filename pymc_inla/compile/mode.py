@@ -48,10 +48,12 @@ def compile_function(inputs, outputs, *, size: int = 0, compile_kwargs=None):
     """
     kwargs = {"on_unused_input": "ignore", **(compile_kwargs or {})}
     interpreted = "mode" not in kwargs and size <= LARGE
+    single = not isinstance(outputs, list)
     if interpreted:
+        # derivatives bring composite operations back (`AllocDiag`)
+        outputs = without_composites(outputs) if single else [without_composites(output) for output in outputs]
         kwargs["mode"] = Mode(linker="py", optimizer=INTERPRETED)
     else:
-        single = not isinstance(outputs, list)
         # twice, as the difference is written in terms of log_ndtr
         rules = normal_tail.written_out, normal_tail.written_out, complement.written_out, rising_factorial.written_out
         outputs = replace_nodes([outputs] if single else outputs, *rules)
@@ -109,9 +111,13 @@ def stabilize(log_density: Variable) -> Variable:
     log_density = exact_logarithms(finite_normal_tails(check_each(log_density.astype("float64"))))
     rewrites = "fast_compile", "stabilize", _IMPOSSIBLE, _SQUARES
     stable = rewrite_graph(log_density, include=rewrites, exclude=_BLAS, clone=True)
-    # composite operations (`LogAddExp`, `XLogY`) run as functions of their own, and for many linear predictors at once
-    # row by row
-    return rising_factorials(finite_complements(write_out(stable, lambda op: isinstance(op, OpFromGraph))))
+    return rising_factorials(finite_complements(without_composites(stable)))
+
+
+def without_composites(expression: Variable) -> Variable:
+    """The same without composite operations (`LogAddExp`, `XLogY`), which run as functions of their own, and for many
+    linear predictors at once row by row."""
+    return write_out(expression, lambda op: isinstance(op, OpFromGraph))
 
 
 def split_theta(theta: np.ndarray, hyperparameters) -> list[np.ndarray]:

@@ -50,6 +50,16 @@ def test_many_predictors_at_once_stay_a_straight_line():
             np.testing.assert_allclose(together[k], alone, rtol=1e-13)
 
 
+def test_composite_operations_of_derivatives_are_written_out():
+    M = pt.matrix("M", shape=(3, 3))
+    gradient = pt.grad(pt.log(pt.diagonal(M)).sum(), M)
+    assert any(isinstance(node.op, OpFromGraph) for node in applys_between([], [gradient]))
+    function = compile_function([M], gradient)
+    assert isinstance(function, StraightLine)
+    at = np.arange(1.0, 10.0).reshape(3, 3)
+    np.testing.assert_allclose(function(at), np.diag(1 / np.diag(at)), rtol=1e-15)
+
+
 def test_impossible_hyperparameters_have_no_density_and_raise_nothing():
     """A correlation of one, which the search of the mode comes by."""
     with pm.Model() as model:
