@@ -117,10 +117,7 @@ class Line:
         beyond += 0.5
         np.clip(beyond, 0.0, 1.0, out=beyond)
         beyond *= density
-        cumulative = density.copy()
-        # row by row: numpy.cumsum along the first axis strides through memory, which takes eight times as long
-        for before, row in pairwise(cumulative):
-            row += before
+        cumulative = _running_sums(density)
         cumulative -= beyond
         cumulative -= density[0] - beyond[0]
         return slopes, cumulative[1:]
@@ -252,8 +249,8 @@ class ConditionalDraws:
 
     def _relative(self, x_S, of: Line) -> np.ndarray:
         """Log joint density of the blocks at the nodes, relative to the highest: (J, B, G)"""
-        at = self.moved_mean(x_S) + of.nodes[:, None, None, None] * self.root[:, 0]
-        heights, _ = self._heights(self._predictor_of_shared(x_S), at)
+        at = self.moved_mean(x_S)[..., 0] + of.nodes[:, None, None] * self.root[:, 0, 0]
+        heights, _ = self._heights(self._predictor_of_shared(x_S), at[None])
         heights += of.log_slope[:, None, None]
         heights -= heights.max(axis=0)
         return np.maximum(heights, LOWEST, out=heights)
@@ -285,7 +282,7 @@ class ConditionalDraws:
         center = self.moved_mean(x_S)
         draw_blocks = self._by_grid if B.b == 1 else self._by_resampling
         u, log_I = draw_blocks(rng, z, center)
-        (height,), (value,) = self._heights(z, u[None])
+        (height,), (value,) = self._heights(z, np.ascontiguousarray(np.moveaxis(u, -1, 0))[:, None])
         outside = value[:, whole.obs_block == whole.G].sum(axis=1)
         shared = c.prior.c + np.einsum("ms,ms->m", x_S, c.b_S - 0.5 * x_S @ c.Q_SS)
         return u, np.sum(height - log_I, axis=1), shared + outside + height.sum(axis=1)
@@ -294,34 +291,36 @@ class ConditionalDraws:
         """eta without local latents, (B, n_eta)"""
         return np.ascontiguousarray(self.conditional.whole.of_shared(x_S))
 
-    def _heights(self, z, candidates) -> tuple[np.ndarray, np.ndarray]:
-        """Log joint of the blocks at several u (j, B, G, b): (j, B, G) and the log-likelihoods (j, B, n_obs)."""
-        c, B = self.conditional, self.blocks
-        candidates = np.ascontiguousarray(candidates)
-        values = self._log_likelihood(z, candidates)
+    def _heights(self, z, u) -> tuple[np.ndarray, np.ndarray]:
+        """Log joint of the blocks at several u (b, j, B, G): (j, B, G) and the log-likelihoods (j, B, n_obs)."""
+        c = self.conditional
+        values = self._log_likelihood(z, u)
         j, m = values.shape[:2]
-        if B.b == 1:
-            u = candidates[..., 0]
-            heights = u * (c.b_L[:, 0] - 0.5 * c.Q_gg[:, 0, 0] * u)
-        else:
-            heights = np.einsum("jmgc,gc->jmg", candidates, c.b_L)
-            heights -= 0.5 * np.einsum("jmgc,gcd,jmgd->jmg", candidates, c.Q_gg, candidates)
-        self.sums.add_rows(B.whole.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
+        heights = np.zeros(u.shape[1:])
+        for k, component in enumerate(u):
+            slope = -0.5 * c.Q_gg[:, k, k] * component
+            for other in range(k):
+                slope -= c.Q_gg[:, k, other] * u[other]
+            slope += c.b_L[:, k]
+            slope *= component
+            heights += slope
+        self.sums.add_rows(self.blocks.whole.obs_block, values.reshape(j * m, -1), heights.reshape(j * m, -1))
         # the sum is NaN where a height is, and also where two are infinite
         if np.isnan(np.sum(heights)):
             heights[np.isnan(heights)] = -np.inf
         return heights, values
 
     def _log_likelihood(self, z, u) -> np.ndarray:
-        """(j, B, n_obs) at z (B, n_eta) and u (j, B, G, b)"""
+        """(j, B, n_obs) at z (B, n_eta) and u (b, j, B, G)"""
         c, B = self.conditional.whole, self.blocks
         # a is zero in rows of no block
         block = np.minimum(B.whole.row_block, B.G - 1)
-        eta = np.take(u[..., 0], block, axis=-1, mode="clip")
-        eta *= c.a[:, 0]
-        for k in range(1, B.b):
-            eta += c.a[:, k] * u[..., block, k]
-        eta += z
+        eta = z
+        for component, a in zip(u, c.a.T, strict=True):
+            of_rows = np.take(component, block, axis=-1, mode="clip")
+            of_rows *= a
+            of_rows += eta
+            eta = of_rows
         with np.errstate(all="ignore"):
             values = c.functions.log_likelihood_values(eta.reshape(-1, eta.shape[-1]), c.theta)
         return values.reshape(*eta.shape[:2], -1)
@@ -329,7 +328,7 @@ class ConditionalDraws:
     def _by_grid(self, rng, z, center):
         m, G = center.shape[:2]
         sd, nodes = self.root[:, 0, 0], self.line.nodes
-        heights, _ = self._heights(z, center + nodes[:, None, None, None] * sd[:, None])
+        heights, _ = self._heights(z, (center[..., 0] + nodes[:, None, None] * sd)[None])
         heights += self.line.log_slope[:, None, None]
         top = heights.max(axis=0)
         heights -= top
@@ -343,17 +342,26 @@ class ConditionalDraws:
     def _by_resampling(self, rng, z, center):
         m, G, b = center.shape
         log_root = np.sum(np.log(SCALE * np.diagonal(self.root, axis1=1, axis2=2)), axis=1)
-        step = rng.standard_normal((CANDIDATES, m, G, b))
-        step *= np.sqrt(0.5 * DEGREES / rng.standard_gamma(0.5 * DEGREES, (CANDIDATES, m, G)))[..., None]
-        candidates = center + SCALE * np.einsum("gcd,jmgd->jmgc", self.root, step)
-        log_density = -0.5 * (DEGREES + b) * np.log1p(np.sum(step**2, axis=-1) / DEGREES)
+        # components first: all that follows runs along rows
+        step = np.ascontiguousarray(np.moveaxis(rng.standard_normal((CANDIDATES, m, G, b)), -1, 0))
+        step *= np.sqrt(0.5 * DEGREES / rng.standard_gamma(0.5 * DEGREES, (CANDIDATES, m, G)))
+        log_density = np.log1p(np.einsum("cjmg,cjmg->jmg", step, step) / DEGREES)
+        log_density *= -0.5 * (DEGREES + b)
         log_density += LOG_T[b] - log_root
-        heights = self._heights(z, candidates)[0] - log_density
+        candidates, root = np.empty(step.shape), SCALE * self.root
+        for k, candidate in enumerate(candidates):
+            np.multiply(root[:, k, k], step[k], out=candidate)
+            for other in range(k):
+                candidate += root[:, k, other] * step[other]
+            candidate += center[..., k]
+        heights, _ = self._heights(z, candidates)
+        heights -= log_density
         top = heights.max(axis=0)
-        cumulative = np.cumsum(np.exp(heights - top), axis=0)
+        heights -= top
+        cumulative = _running_sums(np.exp(heights, out=heights))
         chosen = np.sum(cumulative < rng.random((m, G)) * cumulative[-1], axis=0)
-        picked = np.take_along_axis(candidates, chosen[None, :, :, None], axis=0)[0]
-        return picked, top + np.log(cumulative[-1] / CANDIDATES)
+        picked = np.take_along_axis(candidates, chosen[None, None], axis=1)[:, 0]
+        return np.moveaxis(picked, 0, -1), top + np.log(cumulative[-1] / CANDIDATES)
 
     def shifted(self, rng, x_S) -> np.ndarray:
         """Draws from the posteriors at x_S*, shifted with the conditional mean: quadratic transform of a normal with
@@ -369,6 +377,17 @@ def _central_moments(part: PartIntegral) -> tuple[np.ndarray, np.ndarray, np.nda
     p, mean = part.p[:, :-1], part.mean
     u = part.u - mean
     return mean, np.einsum("kg,kgc,kgd->gcd", p, u, u), np.einsum("kg,kgc->gc", p, u * u * u)
+
+
+def _running_sums(rows) -> np.ndarray:
+    """Sums of the rows up to every one of them, (n, G).
+
+    Row by row: numpy.cumsum along the first axis strides through memory, which takes eight times as long.
+    """
+    sums = rows.copy()
+    for before, row in pairwise(sums):
+        row += before
+    return sums
 
 
 def _invert(of: Line, log_density, density, uniform) -> np.ndarray:
