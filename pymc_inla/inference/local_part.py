@@ -19,6 +19,8 @@ from pymc_inla.linalg import node_sums
 
 SMALL = 20_000
 """Shared latents times blocks or rows up to which products are dense, and nothing is compiled for them"""
+COMPILED = 1000
+"""Linear predictors above which sums over blocks are compiled: nodes of all evaluations and draws go through them"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class LocalPart:
     @property
     def sums(self) -> ModuleType:
         """The sums over nodes and rows, compiled where that pays"""
-        return node_sums if self.small else compiled_sums()
+        return compiled_sums() if self.functions.n_eta > COMPILED else node_sums
 
     def to_W(self, of_row) -> np.ndarray:
         """Numbers that are the same for all rows of a block, (..., n_eta), for the entries of W"""

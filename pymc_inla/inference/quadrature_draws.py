@@ -28,11 +28,9 @@ from scipy.special import gammaln
 
 from pymc_inla.inference import skew_normal
 from pymc_inla.inference.inner import Sample
-from pymc_inla.inference.local_part import compiled_sums
 from pymc_inla.inference.local_posterior import PartIntegral
 from pymc_inla.inference.node_rules import log_widening, widened
 from pymc_inla.inference.parallel import map_in_order
-from pymc_inla.linalg import node_sums
 
 REACH = 9
 """Posterior sd on both sides of the mean that nodes may reach: the tails of a logistic likelihood are exponential on
@@ -62,8 +60,6 @@ TRAPEZOIDS = 0.5 * (np.tri(FINE, FINE + 1) + np.tri(FINE, FINE + 1, 1)) - 0.5 * 
 """(FINE, FINE + 1) integrals up to the ends of the subintervals, in units of their length"""
 LOWEST = -60.0
 """Log density, relative to the highest node, below which it does not matter"""
-COMPILED = 500
-"""Linear predictors above which sums over blocks are compiled: all nodes of all draws run through them"""
 BATCH = 400_000
 """Numbers held at once for a batch of draws: enough that NumPy is busier than Python, and a share of a cache"""
 CANDIDATES = 40
@@ -195,7 +191,7 @@ class ConditionalDraws:
         self.pull = self._of_pairs(self.conditional.P) if B.coupled else None
         self.n_candidates, self.line = CANDIDATES, None
         self.make_line, self.nested = (wide_line, WIDE) if point.approximation.wide else (line, NESTED)
-        self.sums = compiled_sums() if self.conditional.functions.n_eta > COMPILED else node_sums
+        self.sums = B.whole.sums
 
     def prepare_exact(self, draws) -> None:
         """The moments of single local latents at x_S* by a fine sum, and the nodes that draws of x_S need, also those
