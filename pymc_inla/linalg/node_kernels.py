@@ -27,6 +27,8 @@ def spread_nodes(block, a, z, u, eta):
             eta[k, r] = total
 
 
+FOUR = 4
+"""Nodes or vectors worked on side by side: each sum waits for the one before it, and indices are read once for all"""
 FEW = 12
 """Entries of a block up to which a sum over nodes for each pair is faster than sums for all pairs side by side"""
 
@@ -34,8 +36,18 @@ FEW = 12
 @compiled
 def add_rows(block, values, out):
     """out_kg += sum of values_kr over the rows of g; what belongs to no block is left out."""
-    G = out.shape[1]
-    for k in range(len(values)):
+    G, last = out.shape[1], len(values) - len(values) % FOUR
+    for k in range(0, last, FOUR):
+        values0, values1, values2, values3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+        out0, out1, out2, out3 = out[k], out[k + 1], out[k + 2], out[k + 3]
+        for r in range(len(block)):
+            g = unsigned(block[r])
+            if g < unsigned(G):
+                out0[g] += values0[r]
+                out1[g] += values1[r]
+                out2[g] += values2[r]
+                out3[g] += values3[r]
+    for k in range(last, len(values)):
         for r in range(len(block)):
             g = unsigned(block[r])
             if g < unsigned(G):

@@ -2,7 +2,7 @@
 
 import numba
 
-from pymc_inla.linalg.node_kernels import unsigned
+from pymc_inla.linalg.node_kernels import FOUR, unsigned
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -10,7 +10,19 @@ compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 @compiled
 def multiply_rows(ptr, index, value, x, out):
     """out_k = matrix x_k for the rows x_k of x."""
-    for k in range(len(x)):
+    last = len(x) - len(x) % FOUR
+    for k in range(0, last, FOUR):
+        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
+        for r in range(len(ptr) - 1):
+            total0, total1, total2, total3 = 0.0, 0.0, 0.0, 0.0
+            for e in range(unsigned(ptr[r]), unsigned(ptr[r + 1])):
+                factor, at = value[e], unsigned(index[e])
+                total0 += factor * x0[at]
+                total1 += factor * x1[at]
+                total2 += factor * x2[at]
+                total3 += factor * x3[at]
+            out[k, r], out[k + 1, r], out[k + 2, r], out[k + 3, r] = total0, total1, total2, total3
+    for k in range(last, len(x)):
         vector = x[k]
         for r in range(len(ptr) - 1):
             total = 0.0
@@ -22,7 +34,19 @@ def multiply_rows(ptr, index, value, x, out):
 @compiled
 def add_transposed(ptr, index, value, y, out):
     """out_k += matrix' y_k for the rows y_k of y."""
-    for k in range(len(y)):
+    last = len(y) - len(y) % FOUR
+    for k in range(0, last, FOUR):
+        y0, y1, y2, y3 = y[k], y[k + 1], y[k + 2], y[k + 3]
+        total0, total1, total2, total3 = out[k], out[k + 1], out[k + 2], out[k + 3]
+        for r in range(len(ptr) - 1):
+            factor0, factor1, factor2, factor3 = y0[r], y1[r], y2[r], y3[r]
+            for e in range(unsigned(ptr[r]), unsigned(ptr[r + 1])):
+                entry, at = value[e], unsigned(index[e])
+                total0[at] += entry * factor0
+                total1[at] += entry * factor1
+                total2[at] += entry * factor2
+                total3[at] += entry * factor3
+    for k in range(last, len(y)):
         total, vector = out[k], y[k]
         for r in range(len(ptr) - 1):
             factor = vector[r]

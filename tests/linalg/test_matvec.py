@@ -8,7 +8,7 @@ from pymc_inla.linalg import matvec
 
 
 @pytest.mark.parametrize("large", [0, matvec.LARGE], ids=["compiled", "scipy"])
-@pytest.mark.parametrize("many", [(), (1,), (3,)], ids=str)
+@pytest.mark.parametrize("many", [(), (1,), (3,), (6,)], ids=str)
 @pytest.mark.parametrize("density", [0.5, 1.0])
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 0), (0, 5)], ids=str)
 def test_products_agree_with_dense_ones(shape, density, many, large, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 
 from pymc_inla.linalg import node_kernels as kernels
 
-G, K, b, n = 4, 3, 2, 12
+G, K, b, n = 4, 6, 2, 12
 BLOCK = np.array([2, 0, 4, 2, 1, 0, 4, 3, 3, 1, 2, 2])  # 4 is no block
 INSIDE = BLOCK < G
 OF_BLOCK = (BLOCK[:, None] == np.arange(G)).astype(float)
