@@ -179,24 +179,33 @@ class Mixture:
             return np.sum(self.w * skew_normal.cdf(x, *self.skew), axis=0), self.pdf(x)
         t = (x - self.m) / self.s
         phi = np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi)
+        F = ndtr(t)
         if self.gaussian:
-            return np.sum(self.w * ndtr(t), axis=0), np.sum(self.w * phi / self.s, axis=0)
+            return np.sum(self.w * F, axis=0), self._expanded_pdf(t, phi)
         t2 = t * t
         he2, he3 = t2 - 1, t * (t2 - 3)
         he5 = t * (t2 * (t2 - 10) + 15)
-        square = self.g3**2 / 2.0
-        F = ndtr(t) - phi * (self.g3 * he2 + self.g4 * he3 + square * he5)
-        he4, he6 = t2 * (t2 - 6) + 3, t2 * (t2 * (t2 - 15) + 45) - 15
-        f = phi * np.maximum(1 + self.g3 * he3 + self.g4 * he4 + square * he6, 0.0) / self.s
-        return np.clip(np.sum(self.w * F, axis=0), 0, 1), np.sum(self.w * f, axis=0)
+        F -= phi * (self.g3 * he2 + self.g4 * he3 + self.g3**2 / 2.0 * he5)
+        return np.clip(np.sum(self.w * F, axis=0), 0, 1), self._expanded_pdf(t, phi)
 
     def pdf(self, x: np.ndarray) -> np.ndarray:
         """Density at x (c,)."""
         if self.gaussian or not self.exact:
-            return self.cdf_pdf(x)[1]
+            t = (x - self.m) / self.s
+            return self._expanded_pdf(t, np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi))
         xi, omega, alpha = self.skew
         t = (x - xi) / omega
         return np.sum(self.w / omega * np.exp(-0.5 * t * t) * ndtr(alpha * t), axis=0) * np.sqrt(2 / np.pi)
+
+    def _expanded_pdf(self, t, phi) -> np.ndarray:
+        """Density (c,) by Edgeworth expansions, from standardized abscissas and normal densities there, (F, c)."""
+        if self.gaussian:
+            return np.sum(self.w * phi / self.s, axis=0)
+        t2 = t * t
+        he3 = t * (t2 - 3)
+        he4, he6 = t2 * (t2 - 6) + 3, t2 * (t2 * (t2 - 15) + 45) - 15
+        f = phi * np.maximum(1 + self.g3 * he3 + self.g4 * he4 + self.g3**2 / 2.0 * he6, 0.0) / self.s
+        return np.sum(self.w * f, axis=0)
 
     def quantiles(self, probabilities) -> np.ndarray:
         """(len(probabilities), c), by Newton steps on the normal score of the distribution function, bracketed."""
