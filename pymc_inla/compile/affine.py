@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.traversal import toposort
+from pytensor.graph.traversal import ancestors, toposort
 from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, Split, TensorFromScalar
 from pytensor.tensor.blockwise import Blockwise
@@ -32,6 +32,11 @@ from pymc_inla.errors import InvalidDataError
 
 _MOVES = (DimShuffle, Reshape, Subtensor, AdvancedSubtensor, Alloc, JoinDims, SplitDims)
 _IDENTITIES = (CheckAndRaise, ScalarFromTensor, TensorFromScalar, SpecifyShape)
+_PIECEWISE = {
+    *("Abs", "Sign", "Maximum", "Minimum", "Clip", "Switch", "LT", "LE", "GT", "GE", "EQ", "NEQ"),
+    *("Floor", "Ceil", "Trunc", "RoundHalfToEven", "RoundHalfAwayFromZero", "Mod"),
+}
+"""Elementwise operations of hyperparameters whose result may be zero in a region, and not in another"""
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,29 @@ class AffineExpression:
         self.constants = {v: v.data for v in needed if isinstance(v, Constant)}
         self.computed = [v for v in needed if not isinstance(v, Constant) and _numeric(v)]
         theta = [h.variable for h in hyperparameters]
+        self.piecewise = {v for v in self.computed if _is_piecewise(v, set(theta))}
         zeros = {v.variable: np.zeros(v.shape) for v in latents}
         self._zeros = list(zeros.values())
         self._evaluate = compile_function([*theta, *zeros], self.computed) if self.computed else None
 
-    def __call__(self, theta: np.ndarray) -> Affine:
-        """(A, offset) at one theta."""
+    def pattern(self, theta: np.ndarray) -> sparse.csr_array:
+        """A matrix whose entries are those that A has at one theta, or where values given by pieces of hyperparameters
+        (a hinge at an unknown knot) come from other pieces."""
+        return self(theta, np.random.default_rng(2)).A
+
+    def __call__(self, theta: np.ndarray, any_piece: np.random.Generator | None = None) -> Affine:
+        """(A, offset) at one theta; with a generator, values given by pieces are random numbers, which neither vanish
+        nor cancel."""
         value = dict(self.constants)
         if self._evaluate is not None:
             value.update(
                 zip(self.computed, self._evaluate(*split_theta(theta, self.hyperparameters), *self._zeros), strict=True)
             )
+        for v in self.piecewise if any_piece is not None else ():
+            if v.type.dtype == "bool":
+                value[v] = None
+            elif v.type.dtype.startswith("float"):
+                value[v] = any_piece.uniform(0.5, 1.0, np.shape(value[v]))
         affine: dict[Variable, Affine] = {}
         for v in self.latents:
             columns = np.arange(v.start, v.stop)
@@ -109,6 +126,12 @@ class AffineExpression:
             else:
                 affine[node.outputs[0]] = _apply(node, affine, value, self.n_x)
         return affine[self.output]
+
+
+def _is_piecewise(variable, theta: set) -> bool:
+    above = set(ancestors([variable]))
+    names = {type(v.owner.op.scalar_op).__name__ for v in above if v.owner and isinstance(v.owner.op, Elemwise)}
+    return bool(above & theta) and not names.isdisjoint(_PIECEWISE)
 
 
 def _reached_by_value(output) -> set:
@@ -217,6 +240,8 @@ def _elementwise(node, affine, value, n_x):
             Affine(sparse.csr_array((p.size, n_x)), p) if not d else p
             for p, d in zip(parts[1:], dependent[1:], strict=True)
         ]
+        if value[node.inputs[0]] is None:  # any piece
+            return Affine(sparse.csr_array(chosen[0].A + chosen[1].A), chosen[0].offset + chosen[1].offset)
         positions = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
         return _stack(chosen).rows(np.where(parts[0], positions, positions + positions.size))
     return None

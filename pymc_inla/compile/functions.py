@@ -22,6 +22,8 @@ from pymc_inla.lgm import Design, LatentGaussianModel, LGMFunctions, Pattern, Pr
 THETA_RANGE = 20.0
 """Search range of an unconstrained hyperparameter around its start: exp(20) spans every scale that double precision can
 tell from zero or infinity in a variance"""
+LOOKED_AT, INTERVALS = 5.0, 32
+"""Where jumps are looked for: so far on both sides of the start, and between so many points"""
 
 
 def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bool = True) -> LGMFunctions:
@@ -126,10 +128,10 @@ def depends_on_values(expression, variables) -> bool:
 
 
 def _patterns_union(expression: AffineExpression, points, *, symmetric=False) -> Pattern:
-    """Entries of A(theta) that are stored at any of the points; `symmetric` adds their mirror and the diagonal."""
+    """Entries that A(theta) may have, as told at some points; `symmetric` adds their mirror and the diagonal."""
     total = 0
     for theta in points:
-        A = expression(theta).A
+        A = expression.pattern(theta)
         ones = sparse.csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
         total = total + (ones + ones.T if symmetric else ones)
     return Pattern.from_matrix(total + sparse.eye_array(total.shape[0], format="csr") if symmetric else total)
@@ -154,6 +156,43 @@ def _check_affine(what, pattern, entries, at_zero, f) -> None:
             "(entries of its matrix come and go)",
             "Write it without switch, clip or maximum on the hyperparameters that multiply a latent variable.",
         )
+
+
+def _check_continuous(f, start, names) -> None:
+    """Refuse linear predictors f(theta) that jump along an axis of theta through the start.
+
+    Of every predictor the interval with the largest change is halved, towards the half with the larger one: what is
+    left of the change at the end is a jump.
+
+    Raises
+    ------
+    UnsupportedModelError
+    """
+    for j, axis in enumerate(np.eye(len(start))):
+        ends = np.linspace(-LOOKED_AT, LOOKED_AT, INTERVALS + 1)
+        values = np.array([f(start + t * axis) for t in ends])
+        with np.errstate(all="ignore"):
+            changes = np.abs(np.diff(values, axis=0))
+        for k in np.unique(np.nanargmax(np.where(np.isfinite(changes), changes, -1.0), axis=0)):
+            low, high, left, right = ends[k], ends[k + 1], values[k], values[k + 1]
+            while low < (middle := 0.5 * (low + high)) < high:
+                between = f(start + middle * axis)
+                with np.errstate(all="ignore"):
+                    lower, upper = (np.nanmax(np.abs(between - end), initial=0.0) for end in (left, right))
+                if lower > upper:
+                    high, right = middle, between
+                else:
+                    low, left = middle, between
+            with np.errstate(all="ignore"):
+                jump = np.abs(right - left) > 1e-6 * (1 + np.minimum(np.abs(left), np.abs(right)))
+            if np.any(jump):
+                raise UnsupportedModelError(
+                    "linear predictors",
+                    f"they jump where {names[j]} crosses a bound, as at an unknown time of a change, and so does the "
+                    "posterior density of this hyperparameter, which no integration over it follows",
+                    "Write a change that takes some time, pm.math.invlogit((t - change) / 0.1), or sample this model "
+                    "with pm.sample.",
+                )
 
 
 class _SeededMatrix:
@@ -256,6 +295,10 @@ class _LinearPredictors:
         self._vjp_function = compile_function(
             [*theta, *x, w], _stacked_gradient(pt.dot(w, eta), theta), size=n, compile_kwargs=compile_kwargs
         )
+        if expression.piecewise:
+            x = np.random.default_rng(1).normal(size=lgm.n_x)
+            names = [element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)]
+            _check_continuous(lambda theta: self._at(theta, x), generic[0], names)
         third = 2 * generic[0] - generic[1]
         design = self(third)
         _check_affine("linear predictors", self.pattern, design.A, design.offset, lambda x: self._at(third, x))

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pymc as pm
 import pytensor
+import pytensor.tensor as pt
 import pytest
 import zoo
 from pytensor.compile.mode import Mode
 from pytensor.graph.replace import clone_replace
-from scipy import stats
+from scipy import special, stats
 
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model, compile_outputs
@@ -208,3 +210,35 @@ def test_binomial_far_from_the_data_is_finite(families):
     if families:
         expected = stats.binom(10, 0.5).logpmf(y) + 10 * np.log(2) - 45.0 * y
         np.testing.assert_allclose(at.value, expected, atol=1e-9)
+
+
+KNOT = np.linspace(0.25, 9.75, 20)
+HINGES = {
+    "maximum": (lambda k: pt.maximum(KNOT - k, 0.0), lambda k: np.maximum(KNOT - k, 0.0)),
+    "relu": (lambda k: (KNOT - k + pt.abs(KNOT - k)) / 2, lambda k: np.maximum(KNOT - k, 0.0)),
+    "clip": (lambda k: pt.clip(KNOT - k, 0.0, 3.0), lambda k: np.clip(KNOT - k, 0.0, 3.0)),
+    "switch": (lambda k: pt.switch(KNOT > k, KNOT - k, 0.0), lambda k: np.maximum(KNOT - k, 0.0)),
+    "tent": (lambda k: pt.maximum(1.0 - pt.abs(KNOT - k), 0.0), lambda k: np.maximum(1.0 - abs(KNOT - k), 0.0)),
+    "cancels": (lambda k: pt.maximum(KNOT - k, 0.0) - (KNOT - k), lambda k: np.maximum(KNOT - k, 0.0) - (KNOT - k)),
+}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", HINGES)
+def test_slopes_from_an_unknown_knot_on(name, inside):
+    """Entries of the design that vanish for some knots are there for the others, whatever the start."""
+    hinge, exact = HINGES[name]
+    with pm.Model() as model:
+        k, a, c = pm.Uniform("k", 0, 10), pm.Normal("a", 0, 5), pm.Normal("c", 0, 2)
+        if inside and name == "switch":
+            slope = pt.switch(KNOT > k, c * (KNOT - k), 0.0)
+        elif inside:
+            slope = hinge(k) * c
+        else:
+            slope = c * hinge(k) + 0.5 * c - 0.5 * c
+        pm.Normal("y", a + slope, 1.0, observed=np.zeros(20))
+    f = compile_model(analyze_model(model))
+    for knot in (0.1, 2.0, 5.0, 8.0, 9.9):
+        design = f.design(np.array([special.logit(knot / 10)]))
+        A = f.A_pattern.to_matrix(design.A).toarray()
+        np.testing.assert_allclose(A, np.column_stack([np.ones(20), exact(knot)]), atol=1e-12)
