@@ -151,3 +151,25 @@ def test_same_seed_same_result_bit_for_bit():
     a, b = (pmi.fit(zoo.seeds(), random_seed=11, progressbar=False) for _ in range(2))
     for variable in ("b", "sigma", "u"):
         np.testing.assert_array_equal(a.posterior[variable], b.posterior[variable])
+
+
+def test_units_of_the_response():
+    """An intercept with a Student t prior is searched as far as its prior has it, whether the response is in seconds or
+    in milliseconds."""
+    rng = np.random.default_rng(11)
+    group, x = np.repeat(np.arange(12), 5), np.tile(np.arange(5.0), 12)
+    y = 0.25 + 0.01 * x + rng.normal(0, 0.04, 12)[group] + rng.normal(0, 0.03, 60)
+    tables, evidence = [], []
+    for unit in (1.0, 1000.0):
+        with pm.Model() as model:
+            a, b = pm.StudentT("a", 3, 0.25 * unit, 0.06 * unit), pm.Normal("b", 0, 0.1 * unit)
+            s, e = (pm.HalfStudentT(name, nu=3, sigma=0.06 * unit) for name in "se")
+            pm.Normal("y", a + b * x + pm.Normal("u", 0, s, shape=12)[group], e, observed=unit * y)
+        idata = pmi.fit(model, draws=100, chains=1, random_seed=1, progressbar=False, criteria=False)
+        assert pmi.reliability(idata).verdict == "good"
+        tables.append(pmi.summary(idata, ["a", "b", "s", "e"])[["mean", "sd"]].to_numpy() / unit)
+        evidence.append(idata["inla"].attrs["log_marginal_likelihood"] + len(y) * np.log(unit))
+    sd = tables[0][:, 1:]
+    # the search of the mode stops elsewhere, and steps of the grid follow it
+    np.testing.assert_allclose(tables[1] / sd, tables[0] / sd, atol=0.002)
+    assert evidence[1] == pytest.approx(evidence[0], abs=1e-3)

@@ -20,8 +20,11 @@ from pymc_inla.errors import UnsupportedModelError
 from pymc_inla.lgm import Design, LatentGaussianModel, LGMFunctions, Pattern, Prior
 
 THETA_RANGE = 20.0
-"""Search range of an unconstrained hyperparameter around its start: exp(20) spans every scale that double precision can
+"""Search range of a transformed hyperparameter around its start: exp(20) spans every scale that double precision can
 tell from zero or infinity in a variance"""
+WIDTH, DEPTH, WIDEST = 0.5, 30.0, 1e9
+"""Falls of the log prior from the start of a hyperparameter on the real line, which has units: it is searched up to
+THETA_RANGE times as far as the first one is, and at least as far as the second; and where a flat prior ends that"""
 LOOKED_AT, INTERVALS = 5.0, 32
 """Where jumps are looked for: so far on both sides of the start, and between so many points"""
 
@@ -51,10 +54,12 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
     prior = _LatentPrior(lgm, generic, compile_kwargs)
     design = _LinearPredictors(lgm, generic, compile_kwargs)
     likelihood = compile_likelihood(lgm, compile_kwargs=compile_kwargs, families=families)
+    log_prior_theta = compile_log_prior_theta(lgm, lgm.log_prior_theta, compile_kwargs)
+    reach = _search_range(lgm, log_prior_theta, theta_initial)
     functions = LGMFunctions(
         n_theta=len(theta_initial),
         theta_initial=theta_initial,
-        log_prior_theta=compile_log_prior_theta(lgm, lgm.log_prior_theta, compile_kwargs),
+        log_prior_theta=log_prior_theta,
         Q_pattern=prior.pattern,
         prior=prior,
         prior_vjp=prior.vjp,
@@ -72,8 +77,8 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         gaussian=likelihood.gaussian,
         C=lgm.C,
         e=lgm.e,
-        theta_lower=theta_initial - THETA_RANGE,
-        theta_upper=theta_initial + THETA_RANGE,
+        theta_lower=theta_initial - reach,
+        theta_upper=theta_initial + reach,
         theta_logs=np.concatenate(
             [np.full(h.size, _is_log(lgm, h)) for h in lgm.hyperparameters] or [np.zeros(0, bool)]
         ),
@@ -91,9 +96,35 @@ def element_name(hyperparameter, index: tuple[int, ...]) -> str:
     return f"{hyperparameter.name}[{', '.join(map(str, index))}]" if index else hyperparameter.name
 
 
+def _transform(lgm, hyperparameter):
+    return {rv.name: transform for rv, transform in lgm.model.rvs_to_transforms.items()}.get(hyperparameter.name)
+
+
 def _is_log(lgm, hyperparameter) -> bool:
-    transforms = {rv.name: transform for rv, transform in lgm.model.rvs_to_transforms.items()}
-    return isinstance(transforms.get(hyperparameter.name), LogTransform)
+    return isinstance(_transform(lgm, hyperparameter), LogTransform)
+
+
+def _search_range(lgm, log_prior_theta, start) -> np.ndarray:
+    """Distance from the start up to which every element of theta is searched, (n_theta,)."""
+    reach = np.full(len(start), THETA_RANGE)
+    on_real_line = np.concatenate(
+        [np.full(h.size, _transform(lgm, h) is None) for h in lgm.hyperparameters] or [np.zeros(0, bool)]
+    )
+    if not on_real_line.any():
+        return reach
+    at_start = log_prior_theta(start)[0]
+
+    def distance(axis, fall: float) -> float:
+        """At which the log prior has fallen by so much on both sides, up to a factor of two"""
+        t = 1.0
+        while t < WIDEST and any(log_prior_theta(start + side * t * axis)[0] > at_start - fall for side in (1, -1)):
+            t *= 2.0
+        return t
+
+    for j in np.flatnonzero(on_real_line):
+        axis = (np.arange(len(start)) == j).astype(float)
+        reach[j] = max(THETA_RANGE * min(distance(axis, WIDTH), WIDEST / THETA_RANGE), distance(axis, DEPTH))
+    return reach
 
 
 def _theta(lgm):
