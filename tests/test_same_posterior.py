@@ -162,7 +162,7 @@ def test_units_of_the_response():
     tables, evidence = [], []
     for unit in (1.0, 1000.0):
         with pm.Model() as model:
-            a, b = pm.StudentT("a", 3, 0.25 * unit, 0.06 * unit), pm.Normal("b", 0, 0.1 * unit)
+            a, b = pm.StudentT("a", nu=3, mu=0.25 * unit, sigma=0.06 * unit), pm.Normal("b", 0, 0.1 * unit)
             s, e = (pm.HalfStudentT(name, nu=3, sigma=0.06 * unit) for name in "se")
             pm.Normal("y", a + b * x + pm.Normal("u", 0, s, shape=12)[group], e, observed=unit * y)
         idata = pmi.fit(model, draws=100, chains=1, random_seed=1, progressbar=False, criteria=False)
