@@ -120,3 +120,15 @@ def test_a_mean_that_does_not_exist_is_said():
         fit = pmi.fit(model, random_seed=1, progressbar=False)
     assert np.isnan(pmi.summary(fit).loc["alpha", "mean"])
     assert pmi.reliability(fit).verdict == "check"
+
+
+def test_mirror_images_of_loadings_are_not_passed_over():
+    """By symmetry the means of loadings and scores are zero, of which importance points around one mode say nothing."""
+    rng = np.random.default_rng(5)
+    y = np.outer(rng.normal(size=40), [1.0, 0.8, -0.6]) + rng.normal(0, 0.6, (40, 3))
+    with pm.Model() as model:
+        loadings, scores = pm.Normal("loadings", shape=3), pm.Normal("scores", shape=40)
+        pm.Normal("y", scores[:, None] * loadings, pm.HalfNormal("e", 1), observed=y)
+    with pytest.warns(ReliabilityWarning, match="has another mode"):
+        idata = pmi.fit(model, draws=100, chains=1, random_seed=1, progressbar=False, criteria=False)
+    assert pmi.reliability(idata).verdict == "bad"

@@ -50,6 +50,8 @@ class ThetaIntegral:
     """Whether the density had decayed where the nodes end"""
     failures: int = 0
     """Points without a value although the density there is not negligible"""
+    left_out: tuple[np.ndarray, ...] = ()
+    """Modes (d,) that hold a share of the mass and are not integrated"""
     messages: tuple[str, ...] = ()
 
     @property

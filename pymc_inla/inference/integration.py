@@ -41,13 +41,16 @@ UNLIKE = (
     "which either may be zero; their marginals are approximate: compare with NUTS, or give priors that keep the "
     "variances apart"
 )
+SHARE, FELT = 0.01, 0.1
+"""Share of the posterior in a mode that matters, and what of it at least is to be found around it: a guess of its
+volume may be off by factors"""
 STEEP, NEXT = 1.0, 0.1
 """Slope of a log density at its highest point, per unit of theta, that no posterior has; and where to look beyond"""
 FIRST_LOOK = 3.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points. This sd is
 of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away."""
 MOST_EXCHANGED = 5
-"""Hyperparameters of which every two are exchanged: two evaluations each"""
+"""Hyperparameters of which every two are exchanged: two evaluations for each pair"""
 TROUGH, TROUGH_LARGE = 70.0, 15.0
 """Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian, and 5.5 in models of so many
 observations that one evaluation takes a second"""
@@ -124,7 +127,8 @@ def integrate_theta(
         return integrate_ccd(posterior, mode, lower, upper)
     names = names or tuple(f"theta[{j}]" for j in range(d))
     _check_bounded(posterior, mode, lower, upper, names)
-    modes = find_other_modes(posterior, mode, lower, upper, trough)
+    reflections = _reflections(names, logs)
+    modes = find_other_modes(posterior, mode, lower, upper, trough, reflections)
     may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
     if method == "auto":
         method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
@@ -142,7 +146,23 @@ def integrate_theta(
     if not result.decayed:
         _check_proper(result, lower, upper, names)
     messages = result.messages + ((UNLIKE,) if unlike and d > 2 else ())
-    return replace(result, messages=messages)
+    return replace(result, messages=messages, left_out=_left_out(result, modes))
+
+
+def _left_out(result: ThetaIntegral, modes: list[ThetaMode]) -> tuple[np.ndarray, ...]:
+    """Modes that have far less of the integrated mass around them than their heights and widths say."""
+    if len(modes) == 1:
+        return ()
+    log_volumes = np.array([mode.log_posterior + np.linalg.slogdet(mode.root)[1] for mode in modes])
+    expected = np.exp(log_volumes - np.logaddexp.reduce(log_volumes))
+    density = result.density
+    distances = [np.linalg.norm(mode.to_z(density.theta), axis=1) for mode in modes]
+    share = np.bincount(np.argmin(distances, axis=0), density.weights, len(modes))
+    return tuple(
+        mode.theta_star
+        for mode, mass, whole in zip(modes, share, expected, strict=True)
+        if whole > SHARE and mass < FELT * whole
+    )
 
 
 def _nested(posterior, modes, lower, upper) -> ThetaIntegral:
@@ -231,13 +251,18 @@ def _check_proper(integral: ThetaIntegral, lower, upper, names) -> None:
 
 
 def find_other_modes(
-    posterior: ThetaPosterior, mode: ThetaMode, lower, upper, trough: float = TROUGH
+    posterior: ThetaPosterior,
+    mode: ThetaMode,
+    lower,
+    upper,
+    trough: float = TROUGH,
+    reflections: tuple[np.ndarray, ...] = (),
 ) -> list[ThetaMode]:
-    """Look for further modes: along the axes, where the density rises again away from the mode, and where two
-    hyperparameters have changed places; search from there.
+    """Look for further modes: along the axes, where the density rises again away from the mode, where two
+    hyperparameters have changed places or some have the other sign; search from there.
 
     Two variances that explain the same thing have a mode with each of them near zero where priors of precisions put
-    much mass there (loggamma(1, 5e-5)).
+    much mass there (loggamma(1, 5e-5)). Loadings of a factor have one with all signs changed.
 
     Returns
     -------
@@ -246,14 +271,14 @@ def find_other_modes(
     """
     if posterior.near is not None:
         start = replace(mode, log_posterior=posterior.near(mode.theta_star).log_posterior)
-        modes = find_other_modes(posterior.near, start, lower, upper, trough)
+        modes = find_other_modes(posterior.near, start, lower, upper, trough, reflections)
         modes = [replace(m, log_posterior=posterior(m.theta_star).log_posterior) for m in modes]
         return sorted(modes, key=lambda m: -m.log_posterior)
     d = len(mode.theta_star)
     modes = [mode]
     rays = [_rise(mode, sign * axis, lower, upper, trough) for axis in np.eye(d) for sign in (1.0, -1.0)]
     starts = in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
-    for start in starts + _exchanged(posterior, mode, lower, upper, trough):
+    for start in starts + _elsewhere(posterior, mode, lower, upper, trough, reflections):
         if start is None:
             continue
         center = posterior.center
@@ -266,12 +291,25 @@ def find_other_modes(
     return sorted(modes, key=lambda m: -m.log_posterior)
 
 
-def _exchanged(posterior: ThetaPosterior, mode: ThetaMode, lower, upper, trough: float) -> list[np.ndarray]:
-    """The mode with two hyperparameters exchanged, where a trough lies between."""
+def _reflections(names: tuple[str, ...], logs) -> tuple[np.ndarray, ...]:
+    """Signs (d,) that change those of a variable that is not a logarithm, and of all of them"""
+    variables, real = np.array([name.partition("[")[0] for name in names]), ~np.broadcast_to(logs, len(names))
+    changed = [real & (variables == variable) for variable in dict.fromkeys(variables)] + [real]
+    signs = np.unique(np.where(np.array(changed), -1.0, 1.0), axis=0)
+    return tuple(row for row in signs if np.any(row < 0))
+
+
+def _elsewhere(
+    posterior: ThetaPosterior, mode: ThetaMode, lower, upper, trough: float, reflections: tuple[np.ndarray, ...]
+) -> list[np.ndarray]:
+    """The mode with two hyperparameters exchanged, or with other signs, where a trough lies between."""
     d, found = len(mode.theta_star), []
+    images = [signs * mode.theta_star for signs in reflections]
     for i, j in combinations(range(d if d <= MOST_EXCHANGED else 0), 2):
-        other = mode.theta_star.copy()
-        other[[i, j]] = other[[j, i]]
+        exchanged = mode.theta_star.copy()
+        exchanged[[i, j]] = exchanged[[j, i]]
+        images.append(exchanged)
+    for other in images:
         if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < FIRST_LOOK:
             continue
         there = posterior(other, keep=False).log_posterior

@@ -167,6 +167,7 @@ def judge(
     integral_messages: tuple[str, ...],
     failed_nodes: int,
     failures: int = 0,
+    left_out: int = 0,
     n_nodes: int = 0,
     method: str,
     quadrature_fits: bool,
@@ -247,6 +248,13 @@ def judge(
         messages.append("integration='ccd' gives coarse marginals of the hyperparameters")
     for text in integral_messages:
         say(1, text)
+    if left_out:
+        say(
+            2,
+            "the posterior of the hyperparameters has another mode, as the mirror image of loadings or two of them "
+            "exchanged, that was left out: marginals and draws are those around one mode only. Give priors that leave "
+            "one (a positive loading, an order), or sample this model with pm.sample",
+        )
     if failures:
         say(
             2 if failures > LEFT_OUT * n_nodes else 1,

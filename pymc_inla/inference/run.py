@@ -173,6 +173,7 @@ def run_inference(
         integral_messages=integral.messages,
         failed_nodes=failed,
         failures=integral.failures,
+        left_out=len(integral.left_out),
         n_nodes=len(integral.nodes),
         method=integral.method,
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
