@@ -1,6 +1,7 @@
 """Marginals that are off by a tenth of a sd are noticed by draws whose importance weights correct them."""
 
 import dataclasses
+import re
 import warnings
 
 import exact
@@ -8,6 +9,7 @@ import exact_models
 import numpy as np
 import pymc as pm
 import pytest
+from scipy import stats
 
 import pymc_inla as pmi
 from pymc_inla.errors import ReliabilityWarning
@@ -132,3 +134,42 @@ def test_mirror_images_of_loadings_are_not_passed_over():
     with pytest.warns(ReliabilityWarning, match="has another mode"):
         idata = pmi.fit(model, draws=100, chains=1, random_seed=1, progressbar=False, criteria=False)
     assert pmi.reliability(idata).verdict == "bad"
+
+
+def crossing_lines():
+    """Two lines through the origin, 0.43 and 0.57 of the posterior for a dense grid over both coefficients."""
+    x = np.tile(np.linspace(-1, 1, 10), 2)
+    y = np.append(2 * x[:10], -2 * x[10:]) + np.sin(np.arange(20)) * 0.05
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 2), pm.Normal("b", 0, 2)
+        pm.StudentT("y", nu=2, mu=a + b * x, sigma=0.2, observed=y)
+    grid_a, grid_b = np.linspace(-1, 1, 201), np.linspace(-4, 4, 801)
+    eta = grid_a[:, None, None] + grid_b[None, :, None] * x
+    log_p = np.sum(stats.t.logpdf((y - eta) / 0.2, 2), axis=-1)
+    log_p += stats.norm.logpdf(grid_a, 0, 2)[:, None] + stats.norm.logpdf(grid_b, 0, 2)
+    p = np.exp(log_p - log_p.max())
+    return model, p[:, grid_b > 0].sum() / p.sum()
+
+
+def two_regressions():
+    """Components that may change places."""
+    rng = np.random.default_rng(0)
+    x, first = rng.normal(size=60), rng.random(60) < 0.5
+    y = np.where(first, 1 + x, -1 - x) + rng.normal(0, 0.4, 60)
+    with pm.Model() as model:
+        a, b, c, d = (pm.Normal(name, 0, 2) for name in "abcd")
+        lines = [pm.Normal.dist(a + b * x, 0.4), pm.Normal.dist(c + d * x, 0.4)]
+        pm.Mixture("y", w=[0.5, 0.5], comp_dists=lines, observed=y)
+    return model, 0.5
+
+
+@pytest.mark.parametrize("problem", [crossing_lines, two_regressions])
+def test_other_modes_of_the_latents_are_not_passed_over(problem):
+    model, share = problem()
+    with pytest.warns(ReliabilityWarning, match="have several modes"):
+        idata = pmi.fit(model, draws=100, chains=1, random_seed=1, progressbar=False, criteria=False)
+    reliability = pmi.reliability(idata)
+    assert reliability.verdict == "bad"
+    (found,) = re.findall(r"and (\d+) % of their posterior is not", str(reliability))
+    # by the Laplace approximation of every mode, and whichever of them was found first
+    assert min(abs(int(found) / 100 - s) for s in (share, 1 - share)) < 0.05

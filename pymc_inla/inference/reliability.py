@@ -26,6 +26,8 @@ SHIFT_CHECK, SHIFT_BAD = 0.1, 0.5
 SD_CHECK, SD_BAD = 0.1, 0.4
 """Relative change of a sd of theta."""
 OUTER_CHECK, OUTER_BAD = 0.03, 0.2
+ELSEWHERE_CHECK, ELSEWHERE_BAD = 0.01, 0.1
+"""Share of the posterior of the latents in other modes"""
 NONE_LEFT = 0.002
 """Efficiency of importance ratios without a finite Pareto shape below which the draws miss the posterior"""
 FEW_LEFT = 0.3
@@ -168,6 +170,7 @@ def judge(
     failed_nodes: int,
     failures: int = 0,
     left_out: int = 0,
+    elsewhere: float = 0.0,
     n_nodes: int = 0,
     method: str,
     quadrature_fits: bool,
@@ -184,6 +187,10 @@ def judge(
 
     Parameters
     ----------
+    left_out : int
+        Modes of the hyperparameters that are not integrated.
+    elsewhere : float
+        Share of the posterior of the latents, given the hyperparameters, in other modes than theirs.
     farther : bool
         Whether nodes of the marginals reach far into the tails of local latents, where few or no draws are.
 
@@ -248,6 +255,13 @@ def judge(
         messages.append("integration='ccd' gives coarse marginals of the hyperparameters")
     for text in integral_messages:
         say(1, text)
+    if elsewhere > ELSEWHERE_CHECK:
+        say(
+            2 if elsewhere > ELSEWHERE_BAD else 1,
+            f"given the hyperparameters the latents have several modes, and {100 * elsewhere:.0f} % of their posterior "
+            "is not in the one that marginals and draws are around. Give priors that leave one (an order of the "
+            "components of a mixture), or sample this model with pm.sample",
+        )
     if left_out:
         say(
             2,

@@ -23,6 +23,7 @@ from pymc_inla.inference.integration import (
 )
 from pymc_inla.inference.kinks import rough_prior
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
+from pymc_inla.inference.multistart import mass_elsewhere
 from pymc_inla.inference.observation_order import Arrangement, arrange, one_predictor_each
 from pymc_inla.inference.parallel import map_in_order, suit_cores
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge, undefined
@@ -174,6 +175,7 @@ def run_inference(
         failed_nodes=failed,
         failures=integral.failures,
         left_out=len(integral.left_out),
+        elsewhere=mass_elsewhere(choice.inner, integral.highest),
         n_nodes=len(integral.nodes),
         method=integral.method,
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",

@@ -1,0 +1,48 @@
+"""Modes of p(x | theta, y) away from the one that the inner approximation is made around, found from scattered starts.
+
+Where a log-likelihood is not concave (Student t, mixtures) the posterior of few latents can have several modes, two
+lines through crossing data for example, of which Newton's method finds one and no importance weight sees the others.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+REACHES, EACH = (3.0, 10.0, 30.0, 100.0), 4
+"""Spreads of the starts around the mode, in posterior sd of every latent, and how many starts there are of each"""
+APART = 3.0
+"""Posterior sd between two modes, in one latent at least"""
+LARGEST = 5000
+"""Latents and linear predictors together up to which modes are looked for"""
+
+
+def mass_elsewhere(inner, theta: np.ndarray) -> float:
+    """Share of p(x | theta, y) in other modes than that of the inner approximation at one theta, by their heights and
+    widths (Laplace). Local latents integrated by quadrature count as integrated."""
+    f = inner.functions
+    if f.gaussian or f.n_x == 0 or f.n_x + f.n_eta > LARGEST:
+        return 0.0
+    inner = inner.with_copula(())
+    point = inner.evaluate(theta, gradient=False)
+    if not np.isfinite(point.log_posterior):
+        return 0.0
+    x, sd = point.x_star, point.moments().sd
+    moved = np.zeros(f.n_x)
+    moved[inner.blocks.shared if hasattr(inner, "blocks") else slice(None)] = 1.0
+    rng = np.random.default_rng(0)
+    starts = [x + reach * sd * moved * rng.standard_normal(f.n_x) for reach in REACHES for _ in range(EACH)]
+    design = f.design(theta)
+    A = f.A_pattern.to_matrix(design.A)
+    with np.errstate(all="ignore"):
+        concave = all(f.log_likelihood(design.offset + A @ start, theta).W.min(initial=0.0) >= 0 for start in starts)
+    if concave:
+        return 0.0
+    modes, heights = [x], [point.log_posterior]
+    for start in starts:
+        found = inner.evaluate(theta, SimpleNamespace(x_star=start), gradient=False)
+        distance = [np.max(moved * np.abs(found.x_star - mode) / np.where(sd > 0, sd, np.inf)) for mode in modes]
+        if found.status.ok and np.isfinite(found.log_posterior) and min(distance) > APART:
+            modes.append(found.x_star)
+            heights.append(found.log_posterior)
+    heights = np.array(heights)
+    return float(1.0 - np.exp(heights[0] - np.logaddexp.reduce(heights)))
