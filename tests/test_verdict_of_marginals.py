@@ -163,7 +163,17 @@ def two_regressions():
     return model, 0.5
 
 
-@pytest.mark.parametrize("problem", [crossing_lines, two_regressions])
+def cut_off():
+    """The search begins where all means are at their bound and nothing has a slope."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=30), rng.poisson(3, 30)
+    with pm.Model() as model:
+        a, b = pm.Normal("a"), pm.Normal("b")
+        pm.Poisson("y", pm.math.maximum(a + b * x, 0.01), observed=y)
+    return model, 1.0
+
+
+@pytest.mark.parametrize("problem", [crossing_lines, two_regressions, cut_off])
 def test_other_modes_of_the_latents_are_not_passed_over(problem):
     model, share = problem()
     with pytest.warns(ReliabilityWarning, match="have several modes"):

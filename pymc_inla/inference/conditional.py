@@ -113,7 +113,7 @@ class ConditionalLaplace:
                 height, gain, step, tangent = self._newton(d, active)
                 if not np.max(gain) > GAIN:
                     break
-                d = d + step
+                d = d + np.where(gain > GAIN, step, 0.0)  # none of them depends on which others there are
             fall = np.where(gain < SETTLED, zero - height, np.nan)
             for j, value in zip(active, fall, strict=True):
                 if value < CLIFF:

@@ -1,16 +1,18 @@
 """Modes of p(x | theta, y) away from the one that the inner approximation is made around, found from scattered starts.
 
-Where a log-likelihood is not concave (Student t, mixtures) the posterior of few latents can have several modes, two
-lines through crossing data for example, of which Newton's method finds one and no importance weight sees the others.
+Where a log-likelihood is not concave (Student t, mixtures, a mean that is cut off at a bound) the posterior of few
+latents can have several modes, two lines through crossing data for example, of which Newton's method finds one and no
+importance weight sees the others.
 """
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 
 REACHES, EACH = (3.0, 10.0, 30.0, 100.0), 4
 """Spreads of the starts around the mode, in posterior sd of every latent, and how many starts there are of each"""
-APART = 3.0
+APART = 0.5
 """Posterior sd between two modes, in one latent at least"""
 LARGEST = 5000
 """Latents and linear predictors together up to which modes are looked for"""
@@ -31,11 +33,7 @@ def mass_elsewhere(inner, theta: np.ndarray) -> float:
     moved[inner.blocks.shared if hasattr(inner, "blocks") else slice(None)] = 1.0
     rng = np.random.default_rng(0)
     starts = [x + reach * sd * moved * rng.standard_normal(f.n_x) for reach in REACHES for _ in range(EACH)]
-    design = f.design(theta)
-    A = f.A_pattern.to_matrix(design.A)
-    with np.errstate(all="ignore"):
-        concave = all(f.log_likelihood(design.offset + A @ start, theta).W.min(initial=0.0) >= 0 for start in starts)
-    if concave:
+    if _is_concave(f, theta, [x, *starts]):
         return 0.0
     modes, heights = [x], [point.log_posterior]
     for start in starts:
@@ -46,3 +44,19 @@ def mass_elsewhere(inner, theta: np.ndarray) -> float:
             heights.append(found.log_posterior)
     heights = np.array(heights)
     return float(1.0 - np.exp(heights[0] - np.logaddexp.reduce(heights)))
+
+
+def _is_concave(f, theta: np.ndarray, xs: list[np.ndarray]) -> bool:
+    """Whether the log-likelihood seems to be: no negative curvature at any of several x, and no chord between two of
+    them above the curve."""
+    design = f.design(theta)
+    A = f.A_pattern.to_matrix(design.A)
+    etas = [design.offset + A @ x for x in xs]
+    with np.errstate(all="ignore"):
+        likelihoods = [f.log_likelihood(eta, theta) for eta in etas]
+        for i, j in pairwise(range(len(xs))):
+            middle = f.log_likelihood(0.5 * (etas[i] + etas[j]), theta).value
+            chord = 0.5 * (likelihoods[i].value + likelihoods[j].value)
+            if np.any(middle < chord - 1e-6 * (1.0 + np.abs(chord))):
+                return False
+        return all(likelihood.W.min(initial=0.0) >= 0 for likelihood in likelihoods)
