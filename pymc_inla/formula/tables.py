@@ -14,28 +14,25 @@ from pymc_inla.formula.build import Reported
 from pymc_inla.inference import skew_normal
 from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_variable
-from pymc_inla.output.marginals import draw_density
+from pymc_inla.output.marginals import STATISTICS, draw_density
 from pymc_inla.priors.parse import to_prior
 
 COLUMNS = ("mean", "sd", "0.025quant", "0.5quant", "0.975quant", "mode")
-STORED = ("mean", "sd", "q2.5", "q50", "q97.5", "mode")
+STORED = [STATISTICS.index(name) for name in ("mean", "sd", "q2.5", "q50", "q97.5", "mode")]
 NORMAL_975 = 1.959963984540054
 
 
 def latent_table(idata, name: str) -> np.ndarray:
     """Statistics (size, 6) of a latent variable, elements in C order."""
     stored = idata["inla/latent_marginals"][name]
-    own = [d for d in stored.dims if d != "statistic"]
-    return stored.sel(statistic=list(STORED)).transpose(*own, "statistic").values.reshape(-1, len(STORED))
+    return stored.values[..., STORED].reshape(-1, len(STORED))
 
 
 def latent_densities(idata, name: str) -> np.ndarray | None:
     """Densities (size, 2, G) of a latent variable, where they were kept."""
     if not has_variable(idata, "inla/latent_densities", name):
         return None
-    stored = idata["inla/latent_densities"][name]
-    own = [d for d in stored.dims if d not in ("density_axis", "point")]
-    values = stored.transpose(*own, "density_axis", "point").values
+    values = idata["inla/latent_densities"][name].values
     return values.reshape(-1, *values.shape[-2:])
 
 
@@ -46,7 +43,7 @@ def predictor_marginals(idata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     group = idata["inla/predictor_marginals"]
     (name,) = group.data_vars
-    table = group[name].sel(statistic=list(STORED)).values
+    table = group[name].values[:, STORED]
     if has_variable(idata, "inla/predictor_densities", name):
         x, density = np.moveaxis(idata["inla/predictor_densities"][name].values, 1, 0)
         return table, x, density
@@ -178,7 +175,7 @@ def stored_density(idata, reported: Reported) -> GridDensity | None:
     """
     for group in ("inla/hyperparameter_densities", "inla/derived_densities"):
         if has_variable(idata, group, reported.variable) and idata[group][reported.variable].ndim == 2:
-            x, density = idata[group][reported.variable].transpose("density_axis", "point").values
+            x, density = idata[group][reported.variable].values
             return GridDensity(np.log(x), density * x, reported.label) if reported.positive else GridDensity(x, density)
     return None
 

@@ -13,6 +13,7 @@ from pymc_inla.options import chosen_names
 from pymc_inla.output.density import GridDensity
 from pymc_inla.output.groups import has_variable, require_posterior
 from pymc_inla.output.marginal import DETERMINISTIC
+from pymc_inla.output.marginals import STATISTICS
 from pymc_inla.output.summary import GROUPS, element_labels
 
 KOLMOGOROV_1_PERCENT = 1.63
@@ -88,7 +89,7 @@ def compare_variable(name: str, idata_inla: DataTree, mcmc: DataArray) -> pd.Dat
     b = np.asarray(mcmc.transpose("chain", "draw", *own).values, float)
     b = b.reshape(*b.shape[:2], -1)
     labels = element_labels(name, inla, own)
-    densities, moments = deterministic_parts(name, idata_inla, own)
+    densities, moments = deterministic_parts(name, idata_inla)
     table = []
     for j in range(a.shape[1]):
         draws = np.ascontiguousarray(b[:, :, j])
@@ -123,17 +124,16 @@ def compare_variable(name: str, idata_inla: DataTree, mcmc: DataArray) -> pd.Dat
     return pd.DataFrame(table, index=labels)
 
 
-def deterministic_parts(name: str, idata: DataTree, own: list):
+def deterministic_parts(name: str, idata: DataTree):
     """Densities (m, 2, G) and (mean, sd) (m, 2) of the deterministic marginals; None where there are none."""
     densities = moments = None
     for group in DETERMINISTIC:
         if has_variable(idata, group, name):
-            pair = idata[group][name].transpose(*own, "density_axis", "point").values
+            pair = idata[group][name].values
             densities = pair.reshape(-1, *pair.shape[-2:])
     for group in GROUPS:
         if has_variable(idata, group, name):
-            both = idata[group][name].sel(statistic=["mean", "sd"]).transpose(*own, "statistic").values
-            moments = both.reshape(-1, 2)
+            moments = idata[group][name].values.reshape(-1, len(STATISTICS))[:, :2]
     return densities, moments
 
 

@@ -16,7 +16,8 @@
     inla/criteria                       dic, waic, ...; inla/criteria/log_cpo, pit, failure per observation
     inla/reliability                    the numbers behind the verdict; attrs: verdict, messages
 
-Groups without content are left out.
+Groups without content are left out. `statistic`, `density_axis`, `point`, `theta` and `theta_bis` get underscores at
+their end where the model has a dimension or variable of that name; the first three are the last ones of their arrays.
 """
 
 from __future__ import annotations
@@ -205,6 +206,7 @@ class _Writer:
     def __init__(self, lgm: LatentGaussianModel, chains: int, draws: int):
         self.lgm, self.chains, self.draws = lgm, chains, draws
         self.coords, self.dims = coords_and_dims_for_inferencedata(lgm.model)
+        self.taken = {*lgm.model.coords, *lgm.model.named_vars}
 
     def attrs(self, attrs: Mapping[str, object]) -> dict:
         from arviz_base import make_attrs
@@ -242,12 +244,19 @@ class _Writer:
         given = list(self.dims.get(name, ()))[:ndim]
         return [d or f"{name}_dim_{i}" for i, d in enumerate(given + [None] * (ndim - len(given)))]
 
+    def own_dim(self, name: str) -> str:
+        """Name of a dimension that the model does not have: `name`, with underscores where the model has that."""
+        while name in self.taken:
+            name += "_"
+        return name
+
     def marginals(self, prefix: str, named: NamedMarginals) -> dict[str, Dataset]:
         """The groups `<prefix>_marginals` and `<prefix>_densities`."""
         groups = {}
+        statistic, axis, point = map(self.own_dim, ("statistic", "density_axis", "point"))
         parts = [
-            ("marginals", named.statistics, ["statistic"], {"statistic": np.array(STATISTICS)}),
-            ("densities", named.densities, ["density_axis", "point"], {"density_axis": np.array(["x", "pdf"])}),
+            ("marginals", named.statistics, [statistic], {statistic: np.array(STATISTICS)}),
+            ("densities", named.densities, [axis, point], {axis: np.array(["x", "pdf"])}),
         ]
         for suffix, values, last, coords in parts:
             if values:
@@ -268,12 +277,13 @@ class _Writer:
         meanings = sorted(set(integration.status))
         codes = np.array([meanings.index(sentence) for sentence in integration.status], dtype=np.int64)
         values = {"weights": integration.weights, "log_density": integration.log_density, "status": codes}
-        dims = {name: ["point"] for name in values}
+        point, theta, theta_bis = map(self.own_dim, ("point", "theta", "theta_bis"))
+        dims = {name: [point] for name in values}
         coords = {}
         if self.lgm.n_theta:  # zero-length dimensions do not survive zarr
             values |= {"points": integration.points, "theta_star": theta_star, "theta_covariance": covariance}
-            dims |= {"points": ["point", "theta"], "theta_star": ["theta"], "theta_covariance": ["theta", "theta_bis"]}
-            coords = {"theta": self.theta_labels(), "theta_bis": self.theta_labels()}
+            dims |= {"points": [point, theta], "theta_star": [theta], "theta_covariance": [theta, theta_bis]}
+            coords = {theta: self.theta_labels(), theta_bis: self.theta_labels()}
         dataset = self.dataset(values, dims=dims, coords=coords)
         dataset["status"].attrs["meanings"] = "\n".join(meanings)
         return dataset.assign_attrs(method=integration.method)

@@ -88,9 +88,7 @@ def hyperparameter_panels(idata: DataTree, var_names) -> list:
 
 def labeled_densities(name: str, array: DataArray) -> tuple[list[str], np.ndarray]:
     """A label per element of a variable, and its (abscissae, density), (elements, 2, points)."""
-    own = [d for d in array.dims if d not in ("density_axis", "point")]
-    values = array.transpose(*own, "density_axis", "point").values
-    return element_labels(name, array, own), values.reshape(-1, 2, array.sizes["point"])
+    return element_labels(name, array, array.dims[:-2]), array.values.reshape(-1, *array.shape[-2:])
 
 
 def map_points(points: np.ndarray, pair: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -41,14 +41,16 @@ def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
     require_posterior(idata, "marginal")
     for group in DETERMINISTIC:
         if has_variable(idata, group, var_name):
-            pair = select_scalar(idata[group][var_name], var_name, indexers, keep=("density_axis", "point"))
-            return GridDensity(*pair.transpose("density_axis", "point").values, element_name(var_name, indexers))
+            densities = idata[group][var_name]
+            pair = select_scalar(densities, var_name, indexers, keep=densities.dims[-2:])
+            return GridDensity(*pair.values, element_name(var_name, indexers))
     posterior = idata["posterior"]
     if var_name not in posterior.data_vars:
         names = [str(name) for name in posterior.data_vars]
         near, vector = did_you_mean(var_name, names), var_name.partition("[")[0]
         if vector in names:
-            near = f" An element is singled out by its coordinates: {_example(posterior[vector], vector)}."
+            example = _example(posterior[vector], vector, ("chain", "draw"))
+            near = f" An element is singled out by its coordinates: {example}."
         raise InvalidOptionError(f"The result has no variable {var_name!r}.{near} It has {', '.join(names)}.")
     draws = select_scalar(posterior[var_name], var_name, indexers, keep=("chain", "draw"))
     return draw_density(np.ravel(draws.values).astype(float), element_name(var_name, indexers))
@@ -72,7 +74,7 @@ def select_scalar(array: DataArray, var_name: str, indexers, keep: tuple[str, ..
             ) from error
     left = [str(d) for d in array.dims if d not in keep and array.sizes[d] != 1]
     if left:
-        example = _example(array, var_name)
+        example = _example(array, var_name, keep)
         raise InvalidOptionError(
             f"{var_name} is an array: give one coordinate for each of {', '.join(left)}, as in {example}."
         )
@@ -84,8 +86,8 @@ def element_name(var_name: str, indexers) -> str:
     return var_name + (f"[{', '.join(str(v) for v in indexers.values())}]" if indexers else "")
 
 
-def _example(array: DataArray, var_name: str) -> str:
+def _example(array: DataArray, var_name: str, keep: tuple[str, ...]) -> str:
     """A call that singles out the first element."""
-    own = [d for d in array.dims if d not in ("chain", "draw", "density_axis", "point")]
+    own = [d for d in array.dims if d not in keep]
     labels = ", ".join(f"{d}={array[d].values[0].item()!r}" for d in own)
     return f"marginal(idata, {var_name!r}, {labels})"

@@ -1,7 +1,7 @@
 """Deterministic marginals as named arrays: latents, unconstrained and natural hyperparameters.
 
 Each variable keeps its own dimensions and gets a last one, `statistic`; densities get two, `density_axis` (x, pdf) and
-`point`.
+`point`. Readers find these by their position: their names depend on those of the model.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from xarray import DataArray, DataTree
@@ -60,38 +62,32 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     frames = []
     for name in names:
         if name in known:
-            frames.append(rows(name, known[name], "marginal"))
+            frames.append(rows(name, known[name], known[name].dims[:-1], known[name].values, "marginal"))
         else:
-            frames.append(rows(name, from_draws(posterior[name]), "draws"))
+            own = [d for d in posterior[name].dims if d not in ("chain", "draw")]
+            draws = posterior[name].transpose("chain", "draw", *own).values
+            frames.append(
+                rows(name, posterior[name], own, draw_statistics(draws.reshape(-1, *draws.shape[2:])), "draws")
+            )
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "source"])
     return pd.concat(frames)
 
 
-def rows(name: str, statistics: DataArray, source: str) -> pd.DataFrame:
-    """Rows of one variable, in C order of its elements."""
-    own = [d for d in statistics.dims if d != "statistic"]
-    table = statistics.transpose(*own, "statistic").values.reshape(-1, len(STATISTICS))
-    frame = pd.DataFrame(table, index=element_labels(name, statistics, own), columns=list(STATISTICS))[list(COLUMNS)]
+def rows(name: str, array: DataArray, own: Sequence, statistics: np.ndarray, source: str) -> pd.DataFrame:
+    """Rows of one variable from its statistics (*shape, len(STATISTICS)), in C order of its dimensions `own`."""
+    table = statistics.reshape(-1, len(STATISTICS))
+    frame = pd.DataFrame(table, index=element_labels(name, array, own), columns=list(STATISTICS))[list(COLUMNS)]
     return frame.assign(source=source)
 
 
-def element_labels(name: str, array: DataArray, own: list) -> list[str]:
+def element_labels(name: str, array: DataArray, own: Sequence) -> list[str]:
     """`u[3]`, `chol[0, 1]`: one label per element of the dimensions `own`, in C order."""
     axes = [[str(v) for v in array[d].values] for d in own]
     return [
         name + (f"[{', '.join(axis[i] for axis, i in zip(axes, position, strict=True))}]" if own else "")
         for position in np.ndindex(*(len(axis) for axis in axes))
     ]
-
-
-def from_draws(draws: DataArray) -> DataArray:
-    """Statistics of posterior draws with a last dimension `statistic`."""
-    own = [d for d in draws.dims if d not in ("chain", "draw")]
-    values = draws.transpose("chain", "draw", *own).values
-    table = draw_statistics(values.reshape(-1, *values.shape[2:]))
-    coords = {d: draws[d] for d in own} | {"statistic": list(STATISTICS)}
-    return DataArray(table, dims=[*own, "statistic"], coords=coords)
 
 
 def criteria_table(idata: DataTree) -> pd.DataFrame:

@@ -24,14 +24,14 @@ SD_X = np.array([0.2, 0.3, 0.4, 0.5, 0.6])
 MEAN_THETA, SD_THETA = np.array([-0.7]), np.array([0.4])
 
 
-def build_model():
-    with pm.Model(coords={"plate": ["p", "q", "r"]}) as model:
-        x = pm.Data("x", [0.0, 1.0, 2.0], dims="plate")
+def build_model(plate="plate"):
+    with pm.Model(coords={plate: ["p", "q", "r"]}) as model:
+        x = pm.Data("x", [0.0, 1.0, 2.0], dims=plate)
         b = pm.Normal("b", 0, 2, shape=2)
         sigma = pm.Exponential("sigma", 1.0)
-        u = pm.Normal("u", 0, sigma, dims="plate")
-        eta = pm.Deterministic("eta", b[0] + b[1] * x + u, dims="plate")
-        pm.Poisson("y", pm.math.exp(eta), observed=[1, 0, 3], dims="plate")
+        u = pm.Normal("u", 0, sigma, dims=plate)
+        eta = pm.Deterministic("eta", b[0] + b[1] * x + u, dims=plate)
+        pm.Poisson("y", pm.math.exp(eta), observed=[1, 0, 3], dims=plate)
     return model
 
 

@@ -2,6 +2,7 @@
 
 import handmade
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytest
 import xarray as xr
@@ -16,10 +17,10 @@ from pymc_inla.output.explain import explain
 NAMES = ("b", "sigma", "u", "eta")
 
 
-def build(verdict="good", seed=0, draws=1000):
+def build(verdict="good", seed=0, draws=1000, model=None):
     result = handmade.build_result(2 * draws, seed, verdict)
     return to_datatree(
-        handmade.build_lgm(), handmade.outputs, result, chains=2, draws=draws, names=NAMES, random_seed=1
+        handmade.build_lgm(model), handmade.outputs, result, chains=2, draws=draws, names=NAMES, random_seed=1
     )
 
 
@@ -52,6 +53,19 @@ def test_summary_by_kind_and_name(idata):
     assert set(eta["source"]) == {"draws"}
     # eta[0] = b[0] + u[p], whose sum has the moments below; Monte Carlo error of 2000 draws, five standard errors
     assert abs(eta.loc["eta[p]", "mean"] - 0.6) < 5 * np.hypot(0.2, 0.4) / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("dim", ["statistic", "density_axis", "point", "theta"])
+def test_dimension_of_the_model_with_a_name_of_the_results(dim, idata):
+    named = build(model=handmade.build_model(dim))
+    for var_names in (None, "u", "eta"):
+        pd.testing.assert_frame_equal(pmi.summary(named, var_names), pmi.summary(idata, var_names))
+    density, same = pmi.marginal(named, "u", **{dim: "q"}), pmi.marginal(idata, "u", plate="q")
+    np.testing.assert_array_equal(density.x, same.x)
+    with pytest.raises(InvalidOptionError, match=f"{dim}='p'"):
+        pmi.marginal(named, "u")
+    pd.testing.assert_frame_equal(pmi.compare_mcmc(named, named), pmi.compare_mcmc(idata, idata))
+    assert dict(named["inla/integration"]["weights"].sizes) == {dim + "_" if dim == "point" else "point": 3}
 
 
 def test_summary_refuses_unknown_names_and_kinds(idata):
