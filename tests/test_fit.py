@@ -152,7 +152,7 @@ def test_bambi_model_through_its_own_fit():
     assert abs(pmi.summary(idata, "x")["mean"].iloc[0] - 0.5) < 0.3
 
 
-def test_matrix_hyperparameters_are_summarized_from_draws():
+def test_elements_of_matrix_hyperparameters_are_summarized_from_draws():
     rng = np.random.default_rng(4)
     g = np.repeat(np.arange(10), 5)
     x = rng.normal(size=50)
@@ -163,7 +163,13 @@ def test_matrix_hyperparameters_are_summarized_from_draws():
     idata = pmi.fit(model, draws=200, chains=2, random_seed=1, progressbar=False)
     packed = idata["inla/hyperparameter_marginals"]["chol"]
     assert packed.sizes["statistic"] == 8
-    np.testing.assert_allclose(packed.sel(statistic="mean"), idata.posterior["chol"].mean(("chain", "draw")))
+    # the first element of a Cholesky factor is a standard deviation, one unconstrained value of its own
+    assert packed.attrs["source"] == "marginal\ndraws\ndraws"
+    means = idata.posterior["chol"].mean(("chain", "draw"))
+    np.testing.assert_allclose(packed.sel(statistic="mean")[1:], means[1:])
+    sds = packed.sel(statistic="sd")
+    # five standard errors of 400 draws
+    assert abs(packed.sel(statistic="mean")[0] - means[0]) < 5 * sds[0] / np.sqrt(400)
     assert idata["inla/unconstrained_marginals"]["chol_scales-correlations__"].shape == (3, 8)
 
 

@@ -4,7 +4,9 @@
     inla                                attrs: log_marginal_likelihood, strategy, counts, timings
     inla/latent_marginals               per latent variable: mean, sd, mode, quantiles (dimension `statistic`)
     inla/latent_densities               per latent variable: abscissae and density (`density_axis`, `point`)
-    inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model
+    inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model; the attribute
+                                        `source` of a variable says "marginal" or "draws", line by line per element
+                                        where they differ
     inla/hyperparameter_densities
     inla/predictor_marginals            on request: per observed variable, that of its linear predictor
     inla/predictor_densities
@@ -262,6 +264,10 @@ class _Writer:
             if values:
                 dims = {name: self.named_dims(name, v.ndim - len(last)) + last for name, v in values.items()}
                 groups[f"{prefix}_{suffix}"] = self.dataset(values, dims=dims, coords=coords)
+        for name, words in named.sources.items():
+            if name in named.statistics:
+                alike = len(set(words)) == 1
+                groups[f"{prefix}_marginals"][name].attrs["source"] = str(words[0]) if alike else "\n".join(words)
         return groups
 
     def theta_labels(self) -> list[str]:

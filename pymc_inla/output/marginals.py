@@ -7,7 +7,7 @@ Each variable keeps its own dimensions and gets a last one, `statistic`; densiti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from pytensor.graph.traversal import ancestors
@@ -21,10 +21,15 @@ STATISTICS = ("mean", "sd", "mode", *QUANTILE_NAMES)
 
 @dataclass(frozen=True)
 class NamedMarginals:
-    """Statistics (*shape, len(STATISTICS)) and densities (*shape, 2, G) per variable; densities may be missing."""
+    """Statistics (*shape, len(STATISTICS)) and densities (*shape, 2, G) per variable; densities may be missing.
+
+    `sources` says of each element, in C order, whether its statistics are those of a "marginal" or of "draws"; what it
+    does not hold has marginals throughout.
+    """
 
     statistics: Mapping[str, np.ndarray]
     densities: Mapping[str, np.ndarray]
+    sources: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def split_marginals(marginals: Marginals, blocks) -> NamedMarginals:
@@ -84,8 +89,8 @@ def natural_marginals(
 ) -> NamedMarginals:
     """Marginals of the hyperparameters on the scale of the model.
 
-    Where each element is a function of one element of theta, by change of variable; otherwise (simplex, ordered,
-    Cholesky factors, bounds that are hyperparameters) from the draws.
+    An element that is a function of one element of theta, by change of variable; others (of a simplex, of a Cholesky
+    factor, all but the first of an ordered vector, those whose bounds are hyperparameters) from the draws.
 
     Parameters
     ----------
@@ -97,17 +102,58 @@ def natural_marginals(
     draws : dict
         values (S, *shape) of every hyperparameter, natural scale
     """
-    statistics, densities = {}, {}
-    elementwise = [h for h in lgm.hyperparameters if marginals.grid is not None and is_elementwise(lgm, h)]
-    tables = evaluate_grids([(h.name, h) for h in elementwise], marginals, evaluate)
-    for h in lgm.hyperparameters:
-        if h.name in tables:
-            pieces = [change_variable(marginals, h.start + j, *tables[h.name].element(j)) for j in range(h.size)]
-            statistics[h.name] = np.reshape([row for row, _ in pieces], (*h.shape, len(STATISTICS)))
-            densities[h.name] = np.reshape([pair for _, pair in pieces], (*h.shape, 2, -1))
-        elif h.name in draws:
-            statistics[h.name] = draw_statistics(draws[h.name])
-    return NamedMarginals(statistics, densities)
+    statistics, densities, sources = {}, {}, {}
+    names = [h.name for h in lgm.hyperparameters]
+    columns = own_columns(names, marginals, evaluate) if names and marginals.grid is not None else {}
+    tables = evaluate_grids(list(columns.items()), marginals, evaluate)
+    for name in names:
+        shape = draws[name].shape[1:]
+        pieces = [None] * int(np.prod(shape, dtype=int))
+        if name in tables:
+            pieces = exact_elements(tables[name], columns[name], marginals)
+        exact = np.array([piece is not None for piece in pieces], dtype=bool)
+        if np.all(exact):
+            rows = np.array([row for row, _ in pieces])
+            densities[name] = np.reshape([pair for _, pair in pieces], (*shape, 2, -1))
+        else:
+            rows = draw_statistics(draws[name]).reshape(-1, len(STATISTICS))
+            for j in np.flatnonzero(exact):
+                rows[j] = pieces[j][0]
+        statistics[name] = rows.reshape(*shape, len(STATISTICS))
+        sources[name] = np.where(exact, "marginal", "draws")
+    return NamedMarginals(statistics, densities, sources)
+
+
+def own_columns(names, marginals: Marginals, evaluate: Callable) -> dict[str, np.ndarray]:
+    """Per variable (size,) the one element of theta that each of its elements depends on; -1 where that is not one.
+
+    Found by moving one element of theta at a time between its quartiles: what does not depend on it stays the same to
+    the last bit.
+    """
+    low, middle, high = (marginals.quantiles[:, QUANTILES.index(q)] for q in (0.25, 0.5, 0.75))
+    n = len(middle)
+    moved = np.tile(middle, (2 * n, 1))
+    moved[range(n), range(n)], moved[range(n, 2 * n), range(n)] = low, high
+    found = evaluate(np.concatenate([middle[None], moved]), tuple(names))
+    columns = {}
+    for name in names:
+        values = np.asarray(found[name]).reshape(2 * n + 1, -1)
+        changes = (values[1:] != values[0]).reshape(2, n, -1).any(axis=0)
+        columns[name] = np.where(changes.sum(axis=0) == 1, changes.argmax(axis=0), -1)
+    return columns
+
+
+def exact_elements(table: GridValues, columns: np.ndarray, marginals: Marginals) -> list:
+    """(statistics, density) of each element that is a monotone function of its own element of theta, None of others."""
+    pieces = []
+    for j, column in enumerate(columns):
+        values, slopes, quantiles = table.element(j)
+        steps = np.diff(values)
+        monotone = not (np.any(steps < 0) and np.any(steps > 0))
+        pieces.append(
+            change_variable(marginals, column, values, slopes, quantiles) if column >= 0 and monotone else None
+        )
+    return pieces
 
 
 def derived_marginals(
@@ -124,7 +170,7 @@ def derived_marginals(
     lgm, marginals, evaluate
         As for :func:`natural_marginals`.
     """
-    sources = [(name, h) for name in lgm.outputs if (h := source_of(lgm, name)) is not None]
+    sources = [(name, np.array([h.start])) for name in lgm.outputs if (h := source_of(lgm, name)) is not None]
     if marginals.grid is None:
         return NamedMarginals({}, {})
     statistics, densities = {}, {}
@@ -133,7 +179,7 @@ def derived_marginals(
         steps = np.diff(values)
         if not np.all(np.isfinite(values)) or not (np.all(steps > 0) or np.all(steps < 0)):
             continue
-        j = dict(sources)[name].start
+        (j,) = dict(sources)[name]
         row, densities[name] = change_variable(marginals, j, values, slopes, quantiles)
         statistics[name] = row
     return NamedMarginals(statistics, densities)
@@ -171,25 +217,6 @@ def moments_on_grid(values: np.ndarray, density: np.ndarray) -> tuple[bool, bool
     return decayed[0], decayed[0] and decayed[1]
 
 
-def is_elementwise(lgm: LatentGaussianModel, h: Hyperparameter) -> bool:
-    """Whether each natural element is a function of its own unconstrained element alone.
-
-    Says no when the shapes differ (simplex, Cholesky), when another hyperparameter sets a bound, and for transforms
-    that act on whole vectors (ordered).
-    """
-    expression = lgm.outputs[h.name]
-    others = {k.variable for k in lgm.hyperparameters if k is not h}
-    if others.intersection(ancestors([expression])):
-        return False
-    if h.size == 1:
-        return expression.type.ndim == len(h.shape) and all(length == 1 for length in expression.type.shape)
-    if expression.type.shape != h.shape:
-        return False
-    rv = next((rv for rv in lgm.model.free_RVs if rv.name == h.name), None)
-    transform = None if rv is None else lgm.model.rvs_to_transforms.get(rv)
-    return transform is None or type(transform).__name__ in {"LogTransform", "LogOddsTransform", "Interval"}
-
-
 @dataclass(frozen=True)
 class GridValues:
     """A variable of `size` elements, each a function of one element of theta, on the grid of that element."""
@@ -213,8 +240,8 @@ def evaluate_grids(sources, marginals: Marginals, evaluate: Callable) -> dict[st
 
     Parameters
     ----------
-    sources : sequence of (name, Hyperparameter)
-        of the same size each
+    sources : sequence of (name, columns)
+        Per element of the variable, (size,), the position in theta that it is a function of.
     """
     if not sources:
         return {}
@@ -224,11 +251,11 @@ def evaluate_grids(sources, marginals: Marginals, evaluate: Callable) -> dict[st
     theta = np.concatenate([points, points + step, points - step, marginals.quantiles.T])
     found = evaluate(theta, tuple(name for name, _ in sources))
     tables = {}
-    for name, h in sources:
+    for name, columns in sources:
         values, above, below, quantiles = np.split(
-            np.asarray(found[name], float).reshape(len(theta), h.size), [len(points) * k for k in (1, 2, 3)]
+            np.asarray(found[name], float).reshape(len(theta), -1), [len(points) * k for k in (1, 2, 3)]
         )
-        tables[name] = GridValues(values, (above - below) / (2 * step[h.start : h.stop]), quantiles)
+        tables[name] = GridValues(values, (above - below) / (2 * step[columns]), quantiles)
     return tables
 
 

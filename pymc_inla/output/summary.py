@@ -38,10 +38,11 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per scalar, labeled as ArviZ does (`u[3]`), with the columns mean, sd, q2.5, q25, q50, q75, q97.5, mode,
-        and `source`: "marginal" for deterministic marginals, "draws" for other deterministic variables of the model,
-        whose numbers come from the posterior draws. Mean and sd of a hyperparameter, or of a function of one, are NaN
-        where they come from its farthest tails, as those of a precision that may be infinite, or of a scale of three
-        groups under a flat prior: they need not exist.
+        and `source`: "marginal" for deterministic marginals, "draws" for what comes from the posterior draws: other
+        deterministic variables of the model, and elements of a hyperparameter that depend on several unconstrained ones
+        (of a simplex, of a Cholesky factor, all but the first of ordered cutpoints). Mean and sd of a hyperparameter,
+        or of a function of one, are NaN where they come from its farthest tails, as those of a precision that may be
+        infinite, or of a scale of three groups under a flat prior: they need not exist.
 
     Raises
     ------
@@ -62,23 +63,34 @@ def summary(idata: DataTree, var_names=None, kind: str = "all") -> pd.DataFrame:
     frames = []
     for name in names:
         if name in known:
-            frames.append(rows(name, known[name], known[name].dims[:-1], known[name].values, "marginal"))
+            frames.append(rows(name, known[name], known[name].dims[:-1], known[name].values, sources(known[name])))
         else:
             own = [d for d in posterior[name].dims if d not in ("chain", "draw")]
             draws = posterior[name].transpose("chain", "draw", *own).values
             frames.append(
-                rows(name, posterior[name], own, draw_statistics(draws.reshape(-1, *draws.shape[2:])), "draws")
+                rows(name, posterior[name], own, draw_statistics(draws.reshape(-1, *draws.shape[2:])), ["draws"])
             )
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "source"])
     return pd.concat(frames)
 
 
-def rows(name: str, array: DataArray, own: Sequence, statistics: np.ndarray, source: str) -> pd.DataFrame:
-    """Rows of one variable from its statistics (*shape, len(STATISTICS)), in C order of its dimensions `own`."""
+def rows(name: str, array: DataArray, own: Sequence, statistics: np.ndarray, source: list[str]) -> pd.DataFrame:
+    """Rows of one variable from its statistics (*shape, len(STATISTICS)), in C order of its dimensions `own`.
+
+    Parameters
+    ----------
+    source : list of str
+        One for all elements, or one for each.
+    """
     table = statistics.reshape(-1, len(STATISTICS))
     frame = pd.DataFrame(table, index=element_labels(name, array, own), columns=list(STATISTICS))[list(COLUMNS)]
-    return frame.assign(source=source)
+    return frame.assign(source=np.broadcast_to(np.array(source, dtype=object), len(frame)))
+
+
+def sources(stored: DataArray) -> list[str]:
+    """What the statistics of a stored variable come from: one word for all elements, or one for each."""
+    return stored.attrs.get("source", "marginal").split("\n")
 
 
 def element_labels(name: str, array: DataArray, own: Sequence) -> list[str]:

@@ -1,6 +1,7 @@
 """Scalars of a model that are functions of one hyperparameter have deterministic marginals, as it has."""
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytest
 
@@ -82,3 +83,37 @@ def test_precision_and_correlation_of_an_effect():
     assert {"u_tau", "u_rho"} <= set(table.index)
     assert set(table["source"]) == {"marginal"}
     assert -1 < table.loc["u_rho", "q2.5"] < table.loc["u_rho", "mean"] < table.loc["u_rho", "q97.5"] < 1
+
+
+@pytest.fixture(scope="module")
+def cutpoints():
+    x = RNG.normal(size=50)
+    y = np.digitize(0.4 * x + RNG.logistic(size=50), [-0.5, 1])
+    ordered = pm.distributions.transforms.ordered
+    with pm.Model():
+        c = pm.Normal("c", 0, 3, shape=2, transform=ordered, initval=np.array([-1, 1.0]))
+        w = pm.Dirichlet("w", [2.0, 3.0])
+        pm.OrderedLogistic("y", pm.Normal("b", 0, w[0]) * x, c, observed=y, compute_p=False)
+        return [pmi.fit(draws=200, chains=2, random_seed=seed, progressbar=False) for seed in (1, 2)]
+
+
+def test_elements_that_depend_on_several_unconstrained_ones_come_from_draws(cutpoints):
+    first, second = (pmi.summary(idata, ["c", "w"]) for idata in cutpoints)
+    assert list(first["source"]) == ["marginal", "draws", "marginal", "marginal"]
+    stored = cutpoints[0]["inla/hyperparameter_marginals"]
+    assert stored["c"].attrs["source"] == "marginal\ndraws"
+    assert stored["w"].attrs["source"] == "marginal"
+    numbers = [*QUANTILES, "mean", "sd", "mode"]
+    exact = ["c[0]", "w[0]", "w[1]"]
+    pd.testing.assert_frame_equal(first.loc[exact, numbers], second.loc[exact, numbers])
+    assert np.all(first.loc["c[1]", numbers] != second.loc["c[1]", numbers])
+    # c[0] is its own unconstrained value, and the two weights of a simplex are one number
+    theta = cutpoints[0]["inla/unconstrained_marginals"]["c_ordered__"].sel(statistic="q25")[0]
+    assert first.loc["c[0]", "q25"] == float(theta)
+    np.testing.assert_allclose(first.loc["w[0]", QUANTILES], 1 - first.loc["w[1]", QUANTILES[::-1]].to_numpy())
+
+
+def test_marginal_of_an_exact_element_is_that_of_the_summary(cutpoints):
+    """Densities are stored of whole variables, so that this one is estimated from draws: 3 standard errors of 400."""
+    density, row = pmi.marginal(cutpoints[0], "c", c_dim_0=0), pmi.summary(cutpoints[0], "c").loc["c[0]"]
+    assert abs(density.mean - row["mean"]) < 3 * row["sd"] / np.sqrt(400)
