@@ -96,7 +96,16 @@ def fit(model, **options):
     return pmi.fit(model, **{**QUICK, **options})
 
 
+def in_a_part_of_a_model():
+    with pm.Model():
+        a = pm.Normal("a", 0, 1)
+        with pm.Model("part"):
+            pm.Poisson("y", pm.math.exp(a), observed=COUNTS)
+            return pm.fit(method="inla", **QUICK)
+
+
 WRONG_MODEL = [
+    (in_a_part_of_a_model, ["sub-model 'part'", "Fit the outer one"]),
     (pmi.fit, ["No model was given", "`with model:`"]),
     (lambda: pmi.explain(), ["No model was given", "`with model:`"]),
     (lambda: pmi.prior_sensitivity(), ["No model was given"]),

@@ -94,6 +94,74 @@ def test_density_that_cannot_be_differentiated():
     refused(model, "y", "derivatives", "I1e")
 
 
+@pytensor.wrap_py([pt.dvector], [pt.dvector])
+def hidden(x):
+    return np.sin(x)
+
+
+def operation_on_latents():
+    pm.Normal("y", hidden(pm.Normal("u", 0, 1, shape=30)), 1, observed=Y)
+
+
+def operation_on_a_hyperparameter():
+    scale = hidden(pm.HalfNormal("s", 1, shape=30))
+    pm.Normal("y", pm.Normal("u", 0, scale, shape=30), 1, observed=Y)
+
+
+def operation_in_a_potential():
+    u = pm.Normal("u", 0, 1, shape=30)
+    pm.Normal("y", u, 1, observed=Y)
+    pm.Potential("p", hidden(u))
+
+
+def complex_predictor():
+    pm.Normal("y", pt.real(pm.Normal("b", 0, 1) * (X + 1j)), 1, observed=Y)
+
+
+def simulator():
+    pm.Simulator("y", lambda rng, a, size=None: rng.normal(a, 1, size=30), pm.Normal("a", 0, 1), observed=Y)
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (operation_on_latents, ["y: ", "FromFunctionOp{hidden}", "without derivatives", "PyTensor"]),
+        (operation_on_a_hyperparameter, ["u: ", "FromFunctionOp{hidden}", "without derivatives"]),
+        (operation_in_a_potential, ["p: ", "FromFunctionOp{hidden}", "without derivatives"]),
+        (complex_predictor, ["y: ", "complex numbers", "real"]),
+        pytest.param(
+            simulator,
+            ["y: ", "pm.Simulator", "no density", "pm.sample_smc"],
+            # of PyTensor, about how PyMC makes the variable
+            marks=pytest.mark.filterwarnings("ignore::DeprecationWarning:pytensor"),
+        ),
+    ],
+)
+def test_what_has_no_derivatives(write, words):
+    with pm.Model() as model:
+        write()
+    assert pmi.explain(model, display=False).refusal is not None
+    refused(model, *words)
+
+
+def test_operation_without_derivatives_in_a_custom_density():
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1)
+        pm.CustomDist("y", a + np.zeros(30), logp=lambda value, mu: hidden(value - mu), observed=Y)
+    refused(model, "y: ", "FromFunctionOp{hidden}", "derivatives")
+
+
+def test_operation_without_derivatives_on_data_is_not_refused():
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1), pm.Normal("b", 0, 1)
+        pm.Normal("y", a + b * hidden(pm.Data("x", X)), 1, observed=Y)
+    idata = pmi.fit(model, draws=50, chains=1, random_seed=1, progressbar=False)
+    D = np.column_stack([np.ones(30), np.sin(X)])
+    expected = np.linalg.solve(D.T @ D + np.eye(2), D.T @ Y)
+    found = [float(idata["inla/latent_marginals"][name].sel(statistic="mean")) for name in ("a", "b")]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("level", [0.0, 1000.0])
 @pytest.mark.parametrize("distribution", ["Laplace", "AsymmetricLaplace"])
 def test_density_without_curvature(distribution, level):

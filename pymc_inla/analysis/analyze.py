@@ -31,6 +31,7 @@ from pymc_inla.analysis.data_checks import (
     refuse_partly_missing,
     refuse_without_data,
 )
+from pymc_inla.analysis.differentiable import refuse_simulators, refuse_undifferentiable
 from pymc_inla.analysis.inline import write_out_composites
 from pymc_inla.analysis.latent_priors import latent_density
 from pymc_inla.analysis.likelihood import likelihood_term, potential_term
@@ -51,6 +52,8 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_labeled(model)
     refuse_minibatch(model)
     refuse_partly_missing(model)
+    refuse_simulators(model)
+    refuse_undifferentiable(model)
     check_responses(model)
     with warnings.catch_warnings():
         # meant for who goes on with a copy of the model and the old process; this copy is only read

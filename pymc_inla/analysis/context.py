@@ -14,17 +14,22 @@ def model_meant(model) -> pm.Model:
     Raises
     ------
     InvalidOptionError
-        There is neither, or what was given is no pymc.Model.
+        There is neither, what was given is no pymc.Model, or it is a part of another model.
     """
     if model is None:
         try:
-            return modelcontext(None)
+            model = modelcontext(None)
         except TypeError as error:
             raise InvalidOptionError(
                 "No model was given, and there is none around. Give a pymc.Model as the first argument, or call inside "
                 "`with model:`."
             ) from error
     if isinstance(model, pm.Model):
+        if model.parent is not None:
+            raise InvalidOptionError(
+                f"model: found the sub-model {model.name!r} of another model, and the posterior is that of the whole. "
+                "Fit the outer one: call outside the inner `with` block, or give the outer model as the first argument."
+            )
         return model
     found = f"{type(model).__module__.split('.')[0]}.{type(model).__name__}".removeprefix("builtins.")
     if hasattr(model, "backend") and hasattr(model, "build"):

@@ -13,6 +13,7 @@ from pytensor.tensor.shape import Shape, Shape_i
 
 from pymc_inla.analysis.affine import Label, label_graph
 from pymc_inla.analysis.classify import find_cuts
+from pymc_inla.analysis.differentiable import check_operations
 from pymc_inla.analysis.inline import write_out
 from pymc_inla.analysis.jumps import refuse_jumps
 from pymc_inla.analysis.pullback import Pullback
@@ -33,6 +34,7 @@ def likelihood_term(roles, frozen, rv, symbols):
     (cut,) = clone_replace([observed], {c: s for s, c in stand_ins.items()}, rebuild_strict=False)
     cut = with_plain_constants(cut)
     density = write_out_small_factors(write_out(logp(cut, value)))
+    check_operations(rv.name, [density], [*stand_ins, *roles.initial()])
     refuse_jumps(rv.name, density, list(stand_ins), roles.initial())
     shape = static_shape(density)
     data = np.asarray(value.data) if hasattr(value, "data") else None
