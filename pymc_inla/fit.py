@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import math
 import multiprocessing
+import os
 import time
 import warnings
 
@@ -17,6 +20,8 @@ from pymc_inla.linalg.heap import keep_temporaries
 from pymc_inla.options import FitOptions, check_names, did_you_mean, draws_within, seed_sequence
 
 DEFAULT_DRAWS = 1000
+GRAPH_ARGUMENTS = ("inputs", "outputs", "updates", "givens")
+"""Arguments of `pytensor.function` that say what is computed, not how"""
 MAX_HYPERPARAMETERS = 20
 
 
@@ -168,6 +173,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
         names = posterior_names(lgm, options.var_names)
         chains, draws = choose_sizes(lgm, names, options)
         theta_start = None if options.start is None else find_theta_start(lgm, options.start)
+        corrected = corrected_elements(lgm, options.vb_correct)
         timings["analysis"] = time.perf_counter() - clock
 
         progress("Compiling", 0.0)
@@ -187,7 +193,7 @@ def fit_model(model, options: FitOptions) -> DataTree:
                 predictors=options.predictors,
                 theta_start=theta_start,
                 progress=progress,
-                vb_correct=corrected_elements(lgm, options.vb_correct),
+                vb_correct=corrected,
             )
         except ConvergenceError as error:
             raise ConvergenceError(f"{impossible} ({error})" if impossible else str(error)) from error
@@ -233,18 +239,27 @@ def resolve_backend(backend: str | None, compile_kwargs) -> dict:
     Raises
     ------
     InvalidOptionError
-        PyTensor has no such backend, or its package is not installed.
+        PyTensor has no such backend, mode or argument, or the package of the backend is not installed.
     """
-    from pytensor.compile.mode import get_mode, predefined_modes
+    from pytensor import function
+    from pytensor.compile.mode import Mode, get_mode, predefined_modes
 
+    allowed = [name for name in inspect.signature(function).parameters if name not in GRAPH_ARGUMENTS]
+    for name in compile_kwargs or {}:
+        if name not in allowed:
+            raise InvalidOptionError(
+                f"compile_kwargs has the key {name!r}.{did_you_mean(name, allowed)} Arguments of pytensor.function are "
+                f"{', '.join(allowed)}."
+            )
+    mode = (compile_kwargs or {}).get("mode")
+    given = f"backend={backend!r}" if mode is None else f"compile_kwargs['mode']={mode!r}"
     try:
         resolved = resolve_backend_compile_kwargs(backend, compile_kwargs)
-        get_mode(resolved.get("mode"))
+        if not isinstance(get_mode(resolved.get("mode")), Mode):
+            raise ValueError("it is neither the name of a mode nor a pytensor.compile.mode.Mode")
     except ValueError as error:
         names = ", ".join(sorted(name.lower() for name in predefined_modes))
-        raise InvalidOptionError(
-            f"backend={backend!r}: {error}. PyTensor has {names}; leave it out for the default."
-        ) from error
+        raise InvalidOptionError(f"{given}: {error}. PyTensor has {names}; leave it out for the default.") from error
     package = {"jax": "jax", "pytorch": "torch", "mlx": "mlx", "numba": "numba"}.get(str(backend).lower())
     if package is not None and importlib.util.find_spec(package) is None:
         raise InvalidOptionError(
@@ -255,9 +270,9 @@ def resolve_backend(backend: str | None, compile_kwargs) -> dict:
 
 def corrected_elements(lgm: LatentGaussianModel, vb_correct) -> np.ndarray | None:
     """Positions in x whose mean is corrected variationally: all for True, none for None and False."""
-    if vb_correct is None or vb_correct is False:
-        return None
-    return np.arange(lgm.n_x) if vb_correct is True else np.asarray(vb_correct, dtype=np.int64)
+    from pymc_inla.inference.variational import check_indices
+
+    return None if vb_correct is None or vb_correct is False else check_indices(vb_correct, lgm.n_x)
 
 
 def check_hyperparameters(lgm: LatentGaussianModel, integration: str) -> None:
@@ -304,14 +319,22 @@ def default_chains() -> int:
 
 
 def choose_sizes(lgm: LatentGaussianModel, names: tuple[str, ...], options: FitOptions) -> tuple[int, int]:
-    """Numbers of chains and of draws per chain."""
+    """Numbers of chains and of draws per chain.
+
+    Raises
+    ------
+    InvalidOptionError
+        This machine cannot hold the draws that were asked for.
+    """
+    bytes_per_draw = 8 * posterior_elements(lgm, names)
     if options.like is not None:
         sizes = options.like.posterior.sizes
-        return int(sizes["chain"]), int(sizes["draw"])
-    chains = int(options.chains or default_chains())
-    if options.draws is not None:
-        return chains, int(options.draws)
-    bytes_per_draw = 8 * posterior_elements(lgm, names)
+        chains, draws = int(sizes["chain"]), int(sizes["draw"])
+    else:
+        chains, draws = int(options.chains or default_chains()), options.draws
+    if draws is not None:
+        check_memory(bytes_per_draw, chains, int(draws))
+        return chains, int(draws)
     draws = draws_within(bytes_per_draw, chains, DEFAULT_DRAWS)
     if draws < DEFAULT_DRAWS:
         gigabytes = bytes_per_draw * chains * DEFAULT_DRAWS / 1e9
@@ -323,6 +346,31 @@ def choose_sizes(lgm: LatentGaussianModel, names: tuple[str, ...], options: FitO
             stacklevel=4,
         )
     return chains, draws
+
+
+def check_memory(bytes_per_draw: int, chains: int, draws: int) -> None:
+    """Refuse draws that take more than the memory of this machine.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    needed, memory = bytes_per_draw * chains * draws, memory_of_this_machine()
+    if needed > memory:
+        most = draws_within(bytes_per_draw, chains, draws, budget=memory / 4, least=1)
+        raise InvalidOptionError(
+            f"draws={draws} of {chains} chain{'s' if chains > 1 else ''} would take {needed / 1e9:.1f} GB, and this "
+            f"machine has {memory / 1e9:.1f} GB. Give fewer, at most about {most}: the marginals under idata['inla'] "
+            "do not depend on the draws."
+        )
+
+
+def memory_of_this_machine() -> float:
+    """Bytes; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # no such function, name or answer
+        return math.inf
 
 
 def posterior_elements(lgm: LatentGaussianModel, names: tuple[str, ...]) -> int:

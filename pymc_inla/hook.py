@@ -9,6 +9,7 @@ import pymc
 from pymc.variational import inference
 from pymc.variational.inference import Inference
 
+from pymc_inla.analysis.context import model_meant
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.fit import fit_model
 from pymc_inla.options import OPTION_NAMES, REFUSED, FitOptions, check_names
@@ -30,13 +31,15 @@ class INLA(Inference):
     Raises
     ------
     InvalidOptionError
-        An option is unknown or its value is not allowed.
+        An option is unknown or its value is not allowed, or the model is none. Options are given by name.
     """
 
     def __init__(self, model=None, **options):
         # Inference.__init__ builds a variational objective; there is none here
         check_names(options)
         FitOptions(**options)
+        if model is not None:
+            model_meant(model)
         self.model, self.options = model, options
         self.hist, self.state = [], None
 
@@ -63,8 +66,6 @@ def run(model, options, arguments):
     arguments = {name: value for name, value in arguments.items() if value is not None or name not in REFUSED}
     check_names(arguments, OPTION_NAMES)
     checked = FitOptions(**{**options, **arguments})
-    from pymc_inla.analysis.context import model_meant
-
     return fit_model(model_meant(model), checked)
 
 

@@ -83,20 +83,29 @@ class FitOptions:
             check_count(name, getattr(self, name))
         if self.like is not None:
             check_like(self.like, self.draws, self.chains)
-        for name in ("include_transformed", "criteria", "predictors"):
+        for name in ("include_transformed", "criteria", "predictors", "progressbar"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOptionError(f"{name}={getattr(self, name)!r}: give True or False.")
         check_random_seed(self.random_seed)
+        if self.progressbar_theme is not None and not hasattr(self.progressbar_theme, "styles"):
+            raise InvalidOptionError(f"progressbar_theme={self.progressbar_theme!r}: give a rich.theme.Theme.")
         check_start(self.start)
+        if self.backend is not None and not isinstance(self.backend, str):
+            raise InvalidOptionError(
+                f"backend={self.backend!r}: give the name of a backend of PyTensor, such as 'numba', or leave it out."
+            )
         if self.compile_kwargs is not None and not isinstance(self.compile_kwargs, Mapping):
             raise InvalidOptionError(
                 f"compile_kwargs={self.compile_kwargs!r}: give a dict of arguments of pytensor.function."
             )
         check_elements("vb_correct", self.vb_correct)
-        if isinstance(self.var_names, str):
-            object.__setattr__(self, "var_names", (self.var_names,))
-        elif self.var_names is not None:
-            object.__setattr__(self, "var_names", tuple(self.var_names))
+        for name in ("log_likelihood", "log_prior"):
+            if not isinstance(getattr(self, name), bool):
+                check_sequence_of_names(name, getattr(self, name), "True, False, ")
+        if self.var_names is not None:
+            check_sequence_of_names("var_names", self.var_names)
+            names = (self.var_names,) if isinstance(self.var_names, str) else tuple(self.var_names)
+            object.__setattr__(self, "var_names", names)
 
 
 OPTION_NAMES = tuple(FitOptions.__dataclass_fields__)
@@ -156,7 +165,7 @@ def chosen_names(wanted, known: Iterable[str], problem: str, listing: str = "The
 
 def check_choice(name: str, value, allowed: tuple[str, ...]) -> None:
     """Refuse a value that is not one of `allowed`."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise InvalidOptionError(f"{name}={value!r}: allowed are {', '.join(allowed)}.{did_you_mean(value, allowed)}")
 
 
@@ -177,6 +186,13 @@ def check_elements(name: str, value) -> None:
         raise InvalidOptionError(f"{name}={value!r}: give True, False or a sequence of non-negative integers.")
 
 
+def check_sequence_of_names(name: str, value, also: str = "") -> None:
+    """Refuse anything but one string or a sequence of strings."""
+    sequence = isinstance(value, Iterable) and not isinstance(value, Mapping)
+    if not sequence or not all(isinstance(element, str) for element in value):
+        raise InvalidOptionError(f"{name}={value!r}: give {also}a name or a sequence of names.")
+
+
 def check_like(like, draws, chains) -> None:
     """`like` must hold posterior draws and excludes `draws` and `chains`."""
     if draws is not None or chains is not None:
@@ -193,10 +209,13 @@ def check_random_seed(seed) -> None:
     """Seeds are None, integers, sequences of integers or NumPy generators, as in pm.sample."""
     if seed is None or (isinstance(seed, (int, np.integer, np.random.Generator)) and not isinstance(seed, bool)):
         return
-    if isinstance(seed, (list, tuple, np.ndarray)) and all(isinstance(s, (int, np.integer)) for s in seed):
-        return
+    if isinstance(seed, (list, tuple, np.ndarray)):
+        elements = list(np.ravel(np.asarray(seed, dtype=object)))
+        whole = all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) for s in elements)
+        if elements and whole and np.ndim(seed) < 2:
+            return
     raise InvalidOptionError(
-        f"random_seed={seed!r}: give None, an integer, a sequence of integers or a numpy.random.Generator."
+        f"random_seed={seed!r}: give None, an integer, a sequence of one or more integers or a numpy.random.Generator."
     )
 
 

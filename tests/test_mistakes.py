@@ -133,6 +133,14 @@ WRONG_OPTION = [
     (lambda: fit(poisson(), log_prior=["sigm"]), ["log_prior: 'sigm'", "Did you mean `sigma`"]),
     (lambda: fit(poisson(), backend="jaxx"), ["backend='jaxx'", "numba"]),
     (lambda: fit(poisson(), backend="mlx"), ["needs the package mlx", "leave it out"]),
+    (lambda: fit(poisson(), compile_kwargs={"modee": "JAX"}), ["compile_kwargs", "'modee'", "Did you mean `mode`"]),
+    (lambda: fit(poisson(), compile_kwargs={3: 4}), ["compile_kwargs", "3", "on_unused_input"]),
+    (lambda: fit(poisson(), compile_kwargs={"mode": "fast"}), ["compile_kwargs['mode']='fast'", "fast_compile"]),
+    (lambda: fit(poisson(), compile_kwargs={"mode": 3}), ["compile_kwargs['mode']=3", "neither", "fast_compile"]),
+    (lambda: fit(poisson(), compile_kwargs={"mode": "JAX"}, backend="numba"), ["only define one of `backend`"]),
+    (lambda: fit(poisson(), vb_correct=[100]), ["vb_correct contains 100", "7 elements"]),
+    (lambda: fit(poisson(), draws=10**9), ["draws=1000000000", "GB", "at most about"]),
+    (lambda: fit(poisson(), draws=10**12, chains=4), ["draws=1000000000000 of 4 chains", "GB"]),
     (lambda: fit(poisson(), start={"sigmaa": 1.0}), ["'sigmaa'", "Did you mean `sigma`"]),
     (lambda: fit(poisson(), start={"sigma": -1.0}), ["start['sigma']=-1", "support"]),
 ]
@@ -203,6 +211,16 @@ def test_wrong_model(call, words):
 @pytest.mark.parametrize(("call", "words"), WRONG_OPTION)
 def test_wrong_option(call, words):
     assert_message(call, InvalidOptionError, words)
+
+
+@pytest.mark.parametrize("options", [{"vb_correct": [100]}, {"draws": 10**12}, {"compile_kwargs": {"modee": 1}}])
+def test_options_are_checked_before_anything_is_compiled(options, monkeypatch):
+    def compiled(*arguments, **named):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr("pymc_inla.compile.compile_model", compiled)
+    with pytest.raises(InvalidOptionError):
+        fit(poisson(), **options)
 
 
 @pytest.mark.parametrize(("call", "kind", "words"), WRONG_DATA)

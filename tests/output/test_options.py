@@ -42,6 +42,21 @@ POSTERIOR = xr.DataTree.from_dict({"/posterior": xr.Dataset({"a": (("chain", "dr
         ({"criteria": None}, "True or False"),
         ({"vb_correct": [0.5]}, "non-negative integers"),
         ({"vb_correct": [-1]}, "non-negative integers"),
+        ({"random_seed": []}, "one or more integers"),
+        ({"random_seed": [[1, 2]]}, "one or more integers"),
+        ({"random_seed": (True,)}, "one or more integers"),
+        ({"strategy": np.array(["laplace", "auto"])}, "strategy=.*allowed are auto"),
+        ({"strategy": ["laplace"]}, "strategy=.*allowed are auto"),
+        ({"backend": 3}, "backend=3: give the name"),
+        ({"backend": ["numba"]}, "give the name"),
+        ({"var_names": 3}, "var_names=3: give a name or a sequence of names"),
+        ({"var_names": [["u"]]}, "sequence of names"),
+        ({"var_names": {"u": 1}}, "sequence of names"),
+        ({"log_likelihood": {"y": True}}, "log_likelihood=.*give True, False, a name or a sequence of names"),
+        ({"log_prior": 3}, "log_prior=3: give True, False, a name"),
+        ({"progressbar": "no"}, "progressbar='no': give True or False"),
+        ({"progressbar": None}, "True or False"),
+        ({"progressbar_theme": "dark"}, "rich.theme.Theme"),
     ],
 )
 def test_bad_values_say_what_is_allowed(option, message):
@@ -49,8 +64,16 @@ def test_bad_values_say_what_is_allowed(option, message):
         fit_function(model=None, **option)
 
 
+@pytest.mark.parametrize("wrong", ["laplace", 3])
+def test_what_is_no_model_is_refused_when_the_method_is_made(wrong):
+    with pytest.raises(InvalidOptionError, match=r"Give a pymc\.Model"):
+        pmi.INLA(wrong)
+
+
 def test_seeds():
     assert seed_sequence(4).entropy == 4
+    for one in (np.array(4), np.array([4]), [4], np.int64(4)):
+        assert seed_sequence(FitOptions(random_seed=one).random_seed).entropy == 4
     assert list(seed_sequence([1, 2]).entropy) == [1, 2]
     one, two = (seed_sequence(np.random.default_rng(3)).generate_state(2) for _ in range(2))
     np.testing.assert_array_equal(one, two)
