@@ -249,6 +249,8 @@ def idata():
         (lambda idata: pmi.marginal(idata, "u"), ["u is an array", "marginal(idata, 'u', g='a')"]),
         (lambda idata: pmi.marginal(idata, "u[2]"), ["no variable 'u[2]'", "marginal(idata, 'u', g='a')"]),
         (lambda idata: pmi.marginal(idata, "u", g="z"), ["'z' is not a coordinate of g"]),
+        (lambda idata: pmi.marginal(idata, None), ["var_name=None", "There are a, sigma, u"]),
+        (lambda idata: pmi.marginal(idata, "a", g="a"), ["a has no dimension 'g'", "is a scalar"]),
         (lambda idata: pmi.marginal(None, "u"), ["found NoneType", "DataTree"]),
         (lambda idata: pmi.compare_mcmc(idata, 3), ["idata_mcmc: found int"]),
         (lambda idata: pmi.compare_mcmc(idata, idata, ["v"]), ["'v' is not in both"]),

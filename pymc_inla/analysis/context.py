@@ -8,6 +8,32 @@ from pymc.model import modelcontext
 from pymc_inla.errors import InvalidOptionError
 
 
+def model_around(what: str) -> pm.Model:
+    """The model of the surrounding `with` block, for what is a part of one.
+
+    Raises
+    ------
+    InvalidOptionError
+        There is none.
+    """
+    try:
+        return modelcontext(None)
+    except TypeError as error:
+        raise InvalidOptionError(f"{what}: there is no model around. Write it inside `with pm.Model():`.") from error
+
+
+def check_free(name: str) -> None:
+    """Refuse a name that a variable of the surrounding model has.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    model = model_around(name)
+    if model.name_for(name) in model.named_vars:
+        raise InvalidOptionError(f"The model has a variable {model.name_for(name)!r} already. Give another name.")
+
+
 def model_meant(model) -> pm.Model:
     """The given model, or that of the surrounding `with` block.
 

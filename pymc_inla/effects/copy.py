@@ -6,6 +6,7 @@ import numpy as np
 import pymc as pm
 from pytensor.graph.basic import Variable
 
+from pymc_inla.analysis.context import check_free
 from pymc_inla.effects.levels import effect_info, is_number
 from pymc_inla.errors import InvalidOptionError
 
@@ -46,6 +47,7 @@ def copy(effect, name=None, *, beta=1.0, range=None):
     if estimated:
         if not isinstance(name, str) or not name:
             raise InvalidOptionError(f"{info.name}: a copy with estimated beta needs a name; its beta is `name_beta`.")
+        check_free(f"{name}_beta")
         beta = _estimated(f"{name}_beta", range)
     copied = effect.copy() if not isinstance(beta, Variable) and beta == 1 else beta * effect
     if name is not None:

@@ -9,12 +9,39 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from pymc_inla.effects.control_group import FIXED_STRUCTURES, ControlGroup
+from pymc_inla.errors import InvalidOptionError
+from pymc_inla.priors.base import LARGEST_LOG, checked_initial
 from pymc_inla.priors.correlation import PenalizedCorrelation
 from pymc_inla.priors.parse import make_precision
 from pymc_inla.priors.precision import LogGamma, Normal
 
+SINGULAR = 1e-10
+"""Distance of a correlation from its bounds below which the precision matrix has no digits left"""
 PACF_ALPHA = (0.5, 0.4, 0.3)
 """alpha in pc.cor0(0.5, alpha) of the first partial autocorrelations of ar(p); the last one serves all others"""
+
+
+def check_initial(name: str, control: ControlGroup) -> None:
+    """Refuse start values, or fixed ones, that are a bound of their parameter in double precision.
+
+    Raises
+    ------
+    InvalidOptionError
+    """
+    if control.initial is None:
+        return
+    if control.model in FIXED_STRUCTURES:
+        checked_initial(f"{name}_group_tau", control.initial)
+        return
+    to_rho, _ = CORRELATION_MAPS.get(control.model, _autoregressive_map)(control.structure.m)
+    ends = [float(control.initial), -LARGEST_LOG, LARGEST_LOG]
+    rho, *bounds = to_rho(pt.constant(np.array(ends, dtype=float))).eval()
+    if not min(abs(rho - bound) for bound in bounds) > SINGULAR:
+        raise InvalidOptionError(
+            f"{name}: control_group['hyper']['initial']={control.initial!r} is a correlation of "
+            f"{bounds[int(rho > 0)]:g} in double precision, where the groups have no joint density. Give a number "
+            "nearer to zero."
+        )
 
 
 def group_parameters(name: str, control: ControlGroup):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pymc as pm
 
+from pymc_inla.analysis.context import check_free, model_around
 from pymc_inla.effects.conditioned_normal import Structure, conditioned_normal
 from pymc_inla.effects.constraints import constraint_rows
 from pymc_inla.effects.control_group import read_control_group
-from pymc_inla.effects.group_parameters import group_parameters
+from pymc_inla.effects.group_parameters import check_initial, group_parameters
 from pymc_inla.effects.groups import Independent
 from pymc_inla.effects.levels import EffectInfo, is_number, read_values
 from pymc_inla.errors import InvalidDataError, InvalidOptionError
+from pymc_inla.options import did_you_mean
+from pymc_inla.priors.base import checked_initial
 from pymc_inla.priors.parse import make_precision, refuse_improper
 
 DEFAULT_PRIOR = ("loggamma", (1, 5e-5))
@@ -24,7 +28,7 @@ def IID(
     n=None,
     *,
     dims=None,
-    prior=DEFAULT_PRIOR,
+    prior=None,
     initial=4.0,
     fixed=False,
     constr=False,
@@ -35,6 +39,7 @@ def IID(
     control_group=None,
     values=None,
     id_names=None,
+    **unknown,
 ):
     """Independent Gaussian effects of n levels that share one precision, inside a `pm.Model`.
 
@@ -52,7 +57,7 @@ def IID(
         levels; the coordinate of one that it has names the levels, as `values` does.
     prior : prior object, (str, params), str, PyMC `.dist()` variable or tensor
         Prior of the precision: of `pymc_inla.priors`, in R-INLA's words, or a distribution or tensor on the scale of
-        the precision. Default loggamma(1, 5e-5).
+        the precision. Default loggamma(1, 5e-5). A fixed precision has none.
     initial : float
         Start of log tau, or its value when `fixed`.
     fixed : bool
@@ -84,9 +89,24 @@ def IID(
     ------
     InvalidOptionError, InvalidDataError
     """
-    model = pm.modelcontext(None)
+    if not isinstance(name, str):
+        raise InvalidOptionError(f"IID: the first argument is the name of the effect, a string; found {name!r}.")
+    for key in unknown:
+        allowed = [key for key in signature(IID).parameters if key != "unknown"]
+        raise InvalidOptionError(
+            f"{name}: IID has no argument {key!r}.{did_you_mean(key, allowed)} Arguments are {', '.join(allowed)}."
+        )
+    model = model_around("IID")
+    for taken in (name, f"{name}_tau"):
+        check_free(taken)
     nrep, ngroup = _count(name, "nrep", nrep), _count(name, "ngroup", ngroup)
     _check_scalars(name, initial, fixed, diagonal)
+    if fixed and prior is not None:
+        raise InvalidOptionError(
+            f"{name}: fixed=True keeps the precision at exp({initial:g}), so that it has no prior. Leave out prior=, "
+            "or fixed=."
+        )
+    prior = DEFAULT_PRIOR if prior is None else prior
     if not fixed:
         refuse_improper(name, prior)
     if control_group is not None and ngroup == 1:
@@ -95,6 +115,8 @@ def IID(
     names = _dim_names(name, dims, leading)
     info = _read_levels(model, EffectInfo(name, -1, nrep, ngroup, None, None), n, values, id_names, names)
     control = read_control_group(name, ngroup, control_group) if ngroup > 1 else None
+    if control is not None:
+        check_initial(name, control)
     A, e = constraint_rows(name, info.n, constr, extraconstr)
     group = Independent(1) if control is None else control.structure
     structure = Structure(info.n, group, nrep, float(diagonal), A, e)
@@ -119,6 +141,7 @@ def _count(name, key, value) -> int:
 def _check_scalars(name, initial, fixed, diagonal):
     if not is_number(initial):
         raise InvalidOptionError(f"{name}: initial={initial!r} is not allowed; it is the start of log tau, a number.")
+    checked_initial(name, initial)
     if not isinstance(fixed, bool | np.bool_):
         raise InvalidOptionError(f"{name}: fixed={fixed!r} is not allowed; it is True or False.")
     if not is_number(diagonal) or diagonal < 0:

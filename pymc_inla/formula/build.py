@@ -201,7 +201,7 @@ def make_effect(effect: EffectColumns, hyper: Hyper):
     return IID(
         spec.id,
         len(effect.levels),
-        prior=hyper.prior if hyper.param is None else (hyper.prior, hyper.param),
+        prior=None if hyper.fixed else hyper.prior if hyper.param is None else (hyper.prior, hyper.param),
         initial=hyper.initial,
         fixed=hyper.fixed,
         constr=spec.constr,

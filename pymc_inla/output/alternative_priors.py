@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pymc.distributions.transforms import _default_transform
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_inla.analysis.covariance_coordinates import preferred
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.lgm import Hyperparameter, LatentGaussianModel
 from pymc_inla.options import did_you_mean
+from pymc_inla.priors.support import natural_transform
 
 RATES = {"Exponential": (0,), "Gamma": (1,)}
 """Parameters that PyMC holds as the reciprocal of what a user writes."""
@@ -83,7 +82,7 @@ def same_support(lgm: LatentGaussianModel, h: Hyperparameter, dist) -> bool:
     Two default transforms onto the real line agree in value exactly when their ranges are the same.
     """
     natural, value = lgm.outputs[h.name], h.variable
-    transform = preferred(_default_transform(dist.owner.op, dist), dist)
+    transform = natural_transform(dist)
     forward = natural if transform is None else transform.forward(natural, *dist.owner.inputs)
     others = [k for k in lgm.hyperparameters if k is not h]
     for shift in (0.0, -0.7, 1.3):

@@ -39,6 +39,9 @@ def marginal(idata: DataTree, var_name: str, **indexers) -> GridDensity:
         The variable does not exist, or the indexers do not single out one element.
     """
     require_posterior(idata, "marginal")
+    if not isinstance(var_name, str):
+        known = ", ".join(map(str, idata["posterior"].data_vars))
+        raise InvalidOptionError(f"marginal: var_name={var_name!r}; give the name of one variable. There are {known}.")
     for group in DETERMINISTIC:
         if has_variable(idata, group, var_name):
             densities = idata[group][var_name]
@@ -61,9 +64,8 @@ def select_scalar(array: DataArray, var_name: str, indexers, keep: tuple[str, ..
     own = [str(d) for d in array.dims if d not in keep]
     for name in indexers:
         if name not in own:
-            raise InvalidOptionError(
-                f"{var_name} has no dimension {name!r}.{did_you_mean(name, own)} Its dimensions: {', '.join(own)}."
-            )
+            have = f"Its dimensions: {', '.join(own)}." if own else "It is a scalar: leave the coordinate out."
+            raise InvalidOptionError(f"{var_name} has no dimension {name!r}.{did_you_mean(name, own)} {have}")
     for name, label in indexers.items():
         try:
             array = array.sel({name: label})

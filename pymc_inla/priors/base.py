@@ -9,8 +9,12 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pymc_inla.analysis.context import check_free
 from pymc_inla.analysis.prior_words import WORDS, in_words
 from pymc_inla.errors import InvalidOptionError
+
+LARGEST_LOG = 700
+"""Logarithms beyond which a positive number is infinite or zero in double precision"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class Constructor:
 
     def __call__(self, name: str, *parameters, initial: float = 4.0, **named):
         prior = self.dist(*parameters, **named)
-        return prior.precision(checked_name(name), checked_initial(name, initial))
+        check_free(checked_name(name))
+        return prior.precision(name, checked_initial(name, initial))
 
     def dist(self, *parameters, **named) -> Prior:
         """The prior without a name, for `IID(prior=...)`."""
@@ -131,4 +136,10 @@ def checked_name(name) -> str:
 
 
 def checked_initial(name, initial) -> float:
-    return float(as_number(f"of {name}", "initial", initial))
+    value = float(as_number(f"of {name}", "initial", initial))
+    if abs(value) > LARGEST_LOG:
+        raise InvalidOptionError(
+            f"{name}: initial={initial!r} is the start of a log precision, and exp({value:g}) is beyond double "
+            f"precision. Give a number between -{LARGEST_LOG} and {LARGEST_LOG}."
+        )
+    return value

@@ -16,6 +16,7 @@ from pymc_inla.priors import precision
 from pymc_inla.priors.base import Constructor, Prior
 from pymc_inla.priors.correlation import PenalizedCorrelation
 from pymc_inla.priors.log_density import Expression, Table
+from pymc_inla.priors.support import check_precision_prior
 
 PRIORS = {
     kind.word: kind
@@ -113,8 +114,10 @@ def make_precision(name: str, prior, *, initial: float = 4.0, fixed: bool = Fals
     if not isinstance(prior, Variable):
         return to_prior(prior).precision(name, initial)
     model = pm.modelcontext(None)
-    is_distribution = prior.owner is not None and isinstance(prior.owner.op, RandomVariable | SymbolicRandomVariable)
-    if is_distribution and prior not in model.basic_RVs:
+    if prior.owner is not None and isinstance(prior.owner.op, RandomVariable | SymbolicRandomVariable):
+        check_precision_prior(name, prior)
+        if prior in model.basic_RVs:
+            return pm.Deterministic(name, prior)
         return model.register_rv(prior, name, initval=np.exp(initial))
     return pm.Deterministic(name, prior)
 

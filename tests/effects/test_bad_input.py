@@ -51,6 +51,14 @@ IID = [
     ),
     ({"n": 4, "extraconstr": {"A": np.eye(4)}}, InvalidDataError, "4 independent constraints leave nothing free"),
     ({"n": 4, "control_group": {"model": "ar1"}}, InvalidOptionError, "control_group needs groups, and ngroup is 1"),
+    ({"n": 4, "constraint": True}, InvalidOptionError, "no argument 'constraint'. Did you mean .constr."),
+    ({"n": 4, "initial": 1000.0}, InvalidOptionError, r"initial=1000.0 .* exp\(1000\) is beyond double precision"),
+    ({"n": 4, "initial": -800, "fixed": True}, InvalidOptionError, "initial=-800 .* between -700 and 700"),
+    ({"n": 4, "fixed": True, "prior": ("pc.prec", (1, 0.01))}, InvalidOptionError, "Leave out prior=, or fixed="),
+    ({"n": 4, "prior": pm.Normal.dist(0, 1)}, InvalidOptionError, "u_tau: the prior Normal takes negative values"),
+    ({"n": 4, "prior": pm.Uniform.dist(-1, 3)}, InvalidOptionError, "the prior Uniform takes negative values"),
+    ({"n": 4, "prior": pm.Poisson.dist(1)}, InvalidOptionError, "the prior Poisson is discrete; .* one positive"),
+    ({"n": 4, "prior": pm.Gamma.dist(1, 1, shape=6)}, InvalidOptionError, "the prior Gamma has 1 axis; .* pm.Gamma"),
 ]
 
 
@@ -59,6 +67,33 @@ def test_options_of_iid(options, error, message):
     with pm.Model() as model, pytest.raises(error, match=message):
         pmi.IID("u", **options)
     assert not model.free_RVs
+
+
+def test_positive_distributions_are_priors_of_a_precision():
+    for prior in (pm.Uniform.dist(0, 3), pm.HalfCauchy.dist(1), pm.LogNormal.dist(0, 1), pm.Gamma.dist(2, 1)):
+        with pm.Model() as model:
+            pmi.IID("u", 4, prior=prior)
+        assert "u_tau" in {rv.name for rv in model.free_RVs}
+
+
+def test_names_of_effects_and_priors():
+    with pytest.raises(InvalidOptionError, match=r"IID: there is no model around. Write it inside"):
+        pmi.IID("u", 4)
+    with pytest.raises(InvalidOptionError, match="tau: there is no model around"):
+        pmi.priors.pc_prec("tau", 1, 0.01)
+    with pm.Model():
+        with pytest.raises(InvalidOptionError, match="the name of the effect, a string; found 4"):
+            pmi.IID(4)
+        u = pmi.IID("u", 4)
+        pmi.copy(u, "w", beta="estimate")
+        pmi.priors.loggamma("tau", 1, 1)
+        for again, name in (
+            (lambda: pmi.IID("u", 4), "u"),
+            (lambda: pmi.copy(u, "w", beta="estimate"), "w_beta"),
+            (lambda: pmi.priors.pc_prec("tau", 1, 0.01), "tau"),
+        ):
+            with pytest.raises(InvalidOptionError, match=f"has a variable '{name}' already. Give another name"):
+                again()
 
 
 LOOP = np.eye(3)
@@ -83,6 +118,10 @@ GROUPS = [
     ({"model": "ar1", "hyper": 3}, r"\['hyper'\] is a dict with keys prior, param, initial, fixed"),
     ({"model": "ar1", "hyper": {"inital": 3}}, "no key 'inital'. Did you mean .initial."),
     ({"model": "ar1", "hyper": {"initial": "a"}}, r"\['initial'\]='a'; it is one finite number"),
+    ({"model": "ar1", "hyper": {"initial": 40.0}}, "u: .*initial.*=40.0 is a correlation of 1 in double precision"),
+    ({"model": "exchangeable", "hyper": {"initial": -40, "fixed": True}}, "=-40 is a correlation of -0.5"),
+    ({"model": "exchangeablepos", "hyper": {"initial": 1000}}, "=1000 is a correlation of 1"),
+    ({"model": "rw1", "hyper": {"initial": 1000}}, "initial=1000 .* beyond double precision"),
     ({"model": "ar1", "hyper": {"fixed": "a"}}, r"\['fixed'\]='a'; it is True or False"),
     ({"model": "ar1", "hyper": {"param": [0, 1]}}, "'param' without 'prior'"),
     ({"model": "ar1", "hyper": {"prior": "loggamma", "param": [1, 1]}}, "is not allowed; it is .'pc.cor0'"),
@@ -186,11 +225,6 @@ def test_options_of_copy(options, message):
         effect = pmi.IID("u", 2)
         with pytest.raises(InvalidOptionError, match=message):
             pmi.copy(effect, **options)
-
-
-def test_iid_outside_a_model():
-    with pytest.raises(TypeError, match="No model on context stack"):
-        pmi.IID("u", 3)
 
 
 def test_index_of_pandas_keeps_row_order_not_its_own_index():

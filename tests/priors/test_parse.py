@@ -142,8 +142,6 @@ def test_priors_that_do_not_vanish_are_refused_in_effects(prior):
     with pm.Model() as model, pytest.raises(ImproperPosteriorError, match=r"u: under the prior .* improper.*pc.prec"):
         pmi.IID("u", 4, prior=prior)
     assert not model.free_RVs
-    with pm.Model():
-        pmi.IID("u", 4, prior=prior, fixed=True)
 
 
 @pytest.mark.parametrize("prior", ["logiflat", "expression: -2*log(abs(theta) + 1)", "table: 0 1 | 1 0"])
