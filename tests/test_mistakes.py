@@ -56,6 +56,12 @@ def scaled(scale):
     return model
 
 
+def without_hyperparameters(likelihood):
+    with pm.Model() as model:
+        likelihood(pm.Normal("a", 0, 1))
+    return model
+
+
 def index_from_one():
     with pm.Model() as model:
         u = pm.Normal("u", 0, pm.HalfNormal("sigma", 1), shape=6)
@@ -167,6 +173,16 @@ WRONG_DATA = [
         ConvergenceError,
         ["y: ", "observations are impossible at the start", "pm.math.exp for a rate"],
     ),
+    (
+        lambda: fit(without_hyperparameters(lambda a: pm.Normal("y", a * (1e200 * X), 1, observed=Y))),
+        ConvergenceError,
+        ["mode of the latent variables", "not finite", "Scale covariates", "1e150"],
+    ),
+    (
+        lambda: fit(without_hyperparameters(lambda a: pm.Bernoulli("y", p=a * X, observed=COUNTS > 2))),
+        ConvergenceError,
+        ["y: ", "impossible at the start", "logit_p= for a probability"],
+    ),
     (lambda: fit(scaled(0)), InvalidDataError, ["u:", "sigma > 0", "leave the variable out"]),
     (lambda: fit(scaled([1, 1, 0, 1, 1, 1])), InvalidDataError, ["u:", "sigma > 0"]),
     (lambda: fit(grouped(lambda eta: pm.Normal("y", eta, -1, observed=Y))), InvalidDataError, ["y:", "sigma > 0"]),
@@ -199,6 +215,8 @@ def assert_message(call, kind, words):
     message = str(error.value)
     for word in words:
         assert word in message, message
+    assert "theta = []" not in message
+    assert "`start`" not in message or "theta = [" in message, "no start of what the model does not have"
     assert len(message) < 700, "one clear error, not an essay"
     assert message.rstrip(")").endswith((".", "?")), message
 

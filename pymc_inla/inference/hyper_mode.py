@@ -245,6 +245,12 @@ def require_finite(evaluation: Evaluation) -> Evaluation:
         If it has none.
     """
     if not np.isfinite(evaluation.log_posterior):
+        if len(evaluation.theta) == 0:
+            raise ConvergenceError(
+                f"the search for the mode of the latent variables found no finite density ({evaluation.status.value}). "
+                "Scale covariates and responses whose squares overflow (beyond about 1e150), and check that the "
+                "likelihood is possible where the linear predictor is near zero."
+            )
         raise ConvergenceError(
             f"log p(theta | y) is not finite at theta = {np.round(evaluation.theta, 4).tolist()} "
             f"({evaluation.status.value}). Give other start values with `start`, or check the data and priors."
