@@ -146,6 +146,12 @@ def read_formula(formula) -> Formula:
     if response in RESERVED:
         raise InvalidOptionError(f"formula['response']={response!r} is a reserved name: rename the column.")
     intercept, fixed = read_fixed(formula.get("fixed", ()))
+    own = [name for name in fixed if response in (part.strip() for part in name.split(":"))]
+    if own:
+        raise InvalidOptionError(
+            f"formula['fixed'] holds {own[0]!r}, of the response {response!r} itself: a response does not explain "
+            "itself. Leave it out, or name another column."
+        )
     random = formula.get("random", ())
     if isinstance(random, (str, Mapping)) or not isinstance(random, (list, tuple)):
         raise InvalidOptionError(f"formula['random']={random!r}: give a list of dicts, one per random effect.")
@@ -163,7 +169,7 @@ def read_fixed(fixed) -> tuple[bool, tuple[str, ...]]:
         return True, ()
     if isinstance(fixed, (str, bytes, Mapping)) or not isinstance(fixed, (list, tuple)):
         raise InvalidOptionError(f"formula['fixed']={fixed!r}: give a list of column names, such as ['1', 'x'].")
-    intercept, names = True, []
+    constants, names = {}, []
     for name in fixed:
         text = str(name).strip() if isinstance(name, (str, int)) and not isinstance(name, bool) else ""
         if not text:
@@ -172,12 +178,17 @@ def read_fixed(fixed) -> tuple[bool, tuple[str, ...]]:
                 "it."
             )
         if text in ("0", "-1", "1"):
-            intercept = text == "1"
+            constants[text == "1"] = text
         elif text in names:
             raise InvalidOptionError(f"formula['fixed'] names {text!r} twice: each fixed effect enters once.")
         else:
             names.append(text)
-    return intercept, tuple(names)
+    if len(constants) == 2:
+        raise InvalidOptionError(
+            f"formula['fixed'] holds both '1', which asks for the intercept, and {constants[False]!r}, which "
+            "removes it. Give one of them."
+        )
+    return False not in constants, tuple(names)
 
 
 def read_effect(entry) -> Effect:
