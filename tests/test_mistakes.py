@@ -62,6 +62,13 @@ def without_hyperparameters(likelihood):
     return model
 
 
+def labeled_by(labels):
+    with pm.Model(coords={"g": labels}) as model:
+        u = pm.Normal("u", 0, 1, dims="g")
+        pm.Poisson("y", pm.math.exp(u[G]), observed=COUNTS)
+    return model
+
+
 def index_from_one():
     with pm.Model() as model:
         u = pm.Normal("u", 0, pm.HalfNormal("sigma", 1), shape=6)
@@ -197,6 +204,7 @@ WRONG_DATA = [
         ["y: there are no observations", "size 0"],
     ),
     (lambda: fit(rows_of_predictions()), InvalidDataError, ["y:", "(30,)", "(3,)", "pm.set_data"]),
+    (lambda: fit(labeled_by([(k, "a") for k in range(6)])), InvalidDataError, ["coords['g']", "(0, 'a')", "Join"]),
     (lambda: fit(index_from_one()), InvalidDataError, ["out of bounds", "from 0", "pandas.factorize"]),
 ]
 

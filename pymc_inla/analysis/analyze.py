@@ -22,6 +22,7 @@ from pymc_inla.analysis.classify import classify, distribution_name
 from pymc_inla.analysis.covariance_coordinates import use_scales_and_correlations
 from pymc_inla.analysis.data_checks import (
     check_constant_parameters,
+    check_coordinates,
     check_covariates,
     check_initial_point,
     check_response_shapes,
@@ -52,6 +53,7 @@ def analyze_model(model: pm.Model) -> LatentGaussianModel:
     refuse_labeled(model)
     refuse_minibatch(model)
     refuse_partly_missing(model)
+    check_coordinates(model)
     refuse_simulators(model)
     refuse_undifferentiable(model)
     check_responses(model)

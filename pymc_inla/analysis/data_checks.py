@@ -62,6 +62,23 @@ def check_responses(model) -> None:
                 )
 
 
+def check_coordinates(model) -> None:
+    """Refuse labels that are sequences themselves, of which no coordinate of the result can be made.
+
+    Raises
+    ------
+    InvalidDataError
+    """
+    for name in dict.fromkeys(dim for dims in model.named_vars_to_dims.values() for dim in dims):
+        labels = model.coords.get(name) or ()
+        wrong = next((label for label in labels if np.ndim(label) or isinstance(label, tuple | list)), None)
+        if wrong is not None:
+            raise InvalidDataError(
+                f"coords[{name!r}] has the label {wrong!r}, and a label is one string, number or date. Join its parts, "
+                "as in [f'{a}, {b}' for a, b in labels]."
+            )
+
+
 def check_response_shapes(model) -> None:
     """Refuse responses that do not have the shape of their parameters. PyMC would broadcast a column of n values
     against n parameters to n x n terms.
