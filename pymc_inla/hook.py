@@ -9,7 +9,6 @@ import pymc
 from pymc.variational import inference
 from pymc.variational.inference import Inference
 
-from pymc_inla.analysis.context import model_meant
 from pymc_inla.errors import InvalidOptionError
 from pymc_inla.fit import fit_model
 from pymc_inla.options import OPTION_NAMES, REFUSED, FitOptions, check_names
@@ -39,6 +38,8 @@ class INLA(Inference):
         check_names(options)
         FitOptions(**options)
         if model is not None:
+            from pymc_inla.analysis.context import model_meant
+
             model_meant(model)
         self.model, self.options = model, options
         self.hist, self.state = [], None
@@ -66,6 +67,8 @@ def run(model, options, arguments):
     arguments = {name: value for name, value in arguments.items() if value is not None or name not in REFUSED}
     check_names(arguments, OPTION_NAMES)
     checked = FitOptions(**{**options, **arguments})
+    from pymc_inla.analysis.context import model_meant
+
     return fit_model(model_meant(model), checked)
 
 
