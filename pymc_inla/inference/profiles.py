@@ -108,7 +108,20 @@ def _joined(points: dict[float, tuple[float, float]]) -> Profile:
     points = points | {0.0: (0.0, 0.0)}
     z = np.array(sorted(points))
     value, slope = np.array([points[k] for k in z]).T
-    return Profile(z, value, slope)
+    return Profile(z, value, _monotone(z, value, slope))
+
+
+def _monotone(z: np.ndarray, value: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Slopes no steeper than lets the interpolant fall wherever both ends of a piece do (Fritsch & Carlson 1980).
+
+    Far out a density may fall by hundreds between two points. A cubic with the slope at the second one would rise high
+    above the mode in between.
+    """
+    secant = np.diff(value) / np.diff(z)
+    falls = (slope[:-1] * secant >= 0) & (slope[1:] * secant >= 0)
+    most = np.where(falls, 3.0 * np.abs(secant), np.inf)
+    most = np.minimum(np.append(np.inf, most), np.append(most, np.inf))
+    return np.clip(slope, -most, most)
 
 
 def sum_of_profiles(profiles: tuple[Profile, ...], z: np.ndarray) -> np.ndarray:

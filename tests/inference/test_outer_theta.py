@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from outer_models import KnownDensity
 from scipy.special import digamma, gammaln, polygamma
-from scipy.stats import gamma, norm
+from scipy.stats import beta, gamma, norm
 
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
 from pymc_inla.inference.ccd import fractional_factorial
@@ -12,6 +12,7 @@ from pymc_inla.inference.density import draw_theta, theta_marginals
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.hyper_mode import find_theta_mode
 from pymc_inla.inference.integration import check_integration, integrate_theta
+from pymc_inla.inference.profiles import axis_profiles
 from pymc_inla.inference.theta_posterior import KEEP_BYTES, ThetaPosterior
 from pymc_inla.lgm import QUANTILES
 from pymc_inla.status import Status
@@ -221,6 +222,35 @@ def test_hyperparameters_that_interact(method, tolerance, off):
     assert np.max(np.abs(marginal.mean / marginal.sd)) < 2 * result.outer_change + 0.01
     # p(t) = exp(funnel) / (2 pi)^(3/2) is normalized: the scales of t_1 and t_2 cancel exp(-0.6 t_0)
     assert abs(result.log_marginal_likelihood - 1.5 * np.log(2 * np.pi)) < 0.02
+
+
+def on_a_ball(log_density, d):
+    """Scales exp(t) whose joint density depends on their length only: log density of t, distribution function of each t
+    and log integral."""
+    r = np.linspace(1e-4, 4.0, 20001)
+    values = (d - 1) * np.log(r) + log_density(r)
+    w = np.exp(values - values.max())
+    log_area = np.log(2) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d) - d * np.log(2)  # of the part that is positive
+    log_integral = values.max() + np.log(w.sum() * (r[1] - r[0])) + log_area
+    w /= w.sum()
+
+    def cdf(q):
+        # a squared component of a unit vector is Beta(1/2, (d - 1)/2)
+        return np.array([w @ beta.cdf(np.minimum(np.exp(2 * x) / r**2, 1.0), 0.5, 0.5 * (d - 1)) for x in q])
+
+    return lambda t: np.sum(t) + log_density(np.sqrt(np.sum(np.exp(2 * t)))), cdf, log_integral
+
+
+def test_profiles_of_steep_densities_fall():
+    """Between two points, the farther of which is hundreds of log units below the other."""
+    f, *_ = on_a_ball(lambda r: -(r**4), 4)
+    posterior, bounds = ThetaPosterior(KnownDensity(f)), (np.full(4, -60.0), np.full(4, 60.0))
+    mode = find_theta_mode(posterior, -np.ones(4), *bounds)
+    profiles = axis_profiles(posterior, mode, *bounds)
+    assert min(profile.value.min() for profile in profiles) < -100
+    for profile in profiles:
+        for end in profile.z[[0, -1]]:
+            assert np.all(np.diff(profile(np.linspace(0.0, end, 501))) < 1e-9)  # rounding of values of hundreds
 
 
 def test_two_separated_modes_in_three_dimensions():
