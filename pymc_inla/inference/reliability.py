@@ -241,14 +241,20 @@ def judge(
             f"one by at least {gap:.2f} sd beyond Monte Carlo error; compare with NUTS",
         )
     if gap > GAP_CHECK and resampled:
-        say(
-            1,
-            "draws: few or none are in the far tails of local latents; they differ from the marginals by "
-            f"{gap:.2f} sd beyond Monte Carlo error; believe the marginals"
-            if farther
-            else f"deterministic marginals: the importance-corrected draws differ from them by {gap:.2f} sd beyond "
-            "Monte Carlo error; believe the draws",
-        )
+        if outer_change > OUTER_BAD:
+            # both come from the same density of theta, which draws do not leave
+            text = "deterministic marginals and draws differ by {} sd beyond Monte Carlo error; compare both with NUTS"
+        elif farther:
+            text = (
+                "draws: few or none are in the far tails of local latents; they differ from the marginals by {} sd "
+                "beyond Monte Carlo error; believe the marginals"
+            )
+        else:
+            text = (
+                "deterministic marginals: the importance-corrected draws differ from them by {} sd beyond Monte Carlo "
+                "error; believe the draws"
+            )
+        say(1, text.format(f"{gap:.2f}"))
     if method == "eb":
         messages.append("the hyperparameters are fixed at their mode (integration='eb'): their uncertainty is left out")
     if method == "ccd":

@@ -334,6 +334,8 @@ def test_verdicts():
     assert judge_with(good, failures=30, n_nodes=50).verdict == "bad"
     assert "believe the draws" in judge_with(good, gap=0.3).messages[0]
     assert "believe the marginals" in judge_with(good, gap=0.3, farther=True).messages[0]
+    # neither is to be believed where both come from a bad density of the hyperparameters
+    assert not any("believe" in text for text in judge_with(good, gap=0.3, outer_change=0.5).messages)
     assert "too uneven" in judge_with(good, gap=0.3, resampled=False).messages[0]
     assert judge_with(good, gap=0.09, resampled=False).verdict == "good"
     assert judge_with(good, n_undefined=1).verdict == "bad"

@@ -253,6 +253,22 @@ def test_profiles_of_steep_densities_fall():
             assert np.all(np.diff(profile(np.linspace(0.0, end, 501))) < 1e-9)  # rounding of values of hundreds
 
 
+# Emulators of densities that fall so steeply find no end within the budget; 0.007 and 0.02 are reached, where peaks
+# that only an emulator has would put all mass at one point
+@pytest.mark.parametrize(
+    "log_density, d, off",
+    [(lambda r: -(r**4), 4, 0.015), (lambda r: -0.5 * r**2 - 3 * r**4, 4, 0.015), (lambda r: -(r**4), 6, 0.03)],
+    ids=["quartic", "steep", "six"],
+)
+def test_emulators_have_no_peaks_of_their_own(log_density, d, off):
+    f, cdf, log_integral = on_a_ball(log_density, d)
+    posterior, result = integrate(f, d, -np.ones(d), method="importance", max_points=400 if d == 4 else 768)
+    for quantiles in theta_marginals(result.density).quantiles:
+        assert np.max(np.abs(cdf(quantiles) - QUANTILES)) < off
+    assert abs(result.log_marginal_likelihood - log_integral) < 0.1
+    assert posterior.n_evaluations <= (500 if d == 4 else 900)
+
+
 def test_two_separated_modes_in_three_dimensions():
     _, result = integrate(lambda t: two_modes(t[:2]) - 0.5 * t[2] ** 2, 3)
     ((mean, sd, _), _), log_integral = brute_force(two_modes, (-1, -2.5), (7, 5), 301)
