@@ -19,7 +19,7 @@ from pymc_inla.inference.copula import Copula
 from pymc_inla.inference.inner import Cavities, LatentMoments, Moments, Sample, changed, spacing
 from pymc_inla.inference.local_blocks import LocalBlocks
 from pymc_inla.inference.local_conditional import Conditional
-from pymc_inla.inference.local_posterior import LocalIntegral, integrate_local, joined
+from pymc_inla.inference.local_posterior import AT_ONCE, LocalIntegral, integrate_local, joined
 from pymc_inla.inference.marginals_of_theta import MarginalsOfTheta
 from pymc_inla.inference.node_rules import Rule, node_rule, wide_rule
 from pymc_inla.inference.shared_marginals import SharedFirstOrder, falls, shared_copula
@@ -33,6 +33,10 @@ MOST_REJECTED = 10
 jumps as nodes move from one mode of a local latent to another, and shorter steps do not help"""
 MAX_K = {1: 47, 2: 23, 3: 11}
 """Most nodes per dimension, by the dimension of the local blocks"""
+FINEST = 383
+"""The same in one dimension where all nodes are evaluated in one call: where a likelihood is a step on the scale of the
+prior (a count of zero, sigma = 20), nodes farther apart than it is wide leave waves in the log density of x_S, and the
+search of its mode fails"""
 WIDE_K = {1: (63, 127), 2: (31,), 3: (15,)}
 """Nodes per dimension where local latents have long tails"""
 MANY_PARTS = 8
@@ -199,8 +203,16 @@ class QuadratureInner:
 
     @property
     def max_k(self) -> int:
-        """Most nodes per dimension that refinement may ask for"""
+        """Most nodes per dimension beyond which others reach farther instead"""
         return self.k if self.wide else MAX_K[self.blocks.b]
+
+    @property
+    def finest_k(self) -> int:
+        """Most nodes per dimension that refinement may ask for"""
+        k = self.max_k
+        while self.blocks.b == 1 and not self.wide and k < FINEST and (2 * k + 1) * self.functions.n_eta <= AT_ONCE:
+            k = 2 * k + 1
+        return k
 
     def finer(self) -> "QuadratureInner":
         """About twice as many nodes per dimension, as long as that is not far too many together."""
@@ -246,7 +258,7 @@ class QuadratureInner:
         """
         point = self._evaluate(theta, start, gradient)
         enough = point.status is Status.CONVERGED and not point.integral.is_rough
-        if enough or self.k >= self.max_k or not np.isfinite(point.log_prior_theta):
+        if enough or self.k >= self.finest_k or not np.isfinite(point.log_prior_theta):
             return point
         finer = self.finer().evaluate(theta, start, gradient=gradient)
         n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes

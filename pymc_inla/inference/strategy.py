@@ -381,7 +381,7 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
         stable = enough and change.shift < tolerance and change.sd < tolerance
         if stable and not len(mode.theta_star):
             stable = _moments_agree(current, ThetaPosterior(refined), mode.theta_star, tolerance)
-        if searched and (stable or inner.k >= inner.max_k):
+        if searched and (stable or inner.k >= inner.finest_k):
             point, sd = current.point(mode.theta_star), current.moments(mode.theta_star).sd
             better, missed = enough_nodes(point, sd, tolerance_of_latents)
             if better == inner:
@@ -394,7 +394,7 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
             inner, current, searched, change = better, ThetaPosterior.of(better), False, None
             current.center = center
             continue
-        if stable or inner.k >= inner.max_k:
+        if stable or inner.k >= inner.finest_k:
             first = mode
             if not np.isfinite(current(mode.theta_star, keep=False).log_posterior):
                 return None

@@ -14,10 +14,11 @@ import pymc_inla as pmi
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
 from pymc_inla.errors import ConvergenceError
+from pymc_inla.inference import run_inference
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.quadrature import QuadratureInner
 from pymc_inla.inference.strategy import choose_inner
-from pymc_inla.lgm import Likelihood
+from pymc_inla.lgm import QUANTILES, Likelihood
 from pymc_inla.linalg import build_system, choose_local
 from pymc_inla.status import Status
 
@@ -233,3 +234,35 @@ def test_more_nodes_where_the_information_of_the_data_is_negative():
     assert point.refined and not fine.refined
     assert point.log_posterior == pytest.approx(fine.log_posterior, abs=0.05)
     assert point.moments().sd == pytest.approx(fine.moments().sd, rel=0.05)
+
+
+def test_counts_of_zero_under_a_wide_prior():
+    """Given sigma = 20 a count of zero is a step, and rules that do not resolve it have no mode of the intercept."""
+    counts = np.array([0, 0, 0, 1, 25])
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 10)
+        s = pm.Exponential("s", 0.1)
+        u = pm.Normal("u", 0, s, shape=5)
+        pm.Poisson("y", pm.math.exp(a + u), observed=counts)
+    result = run_inference(compile_model(analyze_model(model)), n_draws=500, random_seed=1, criteria=False)
+
+    # masses of intervals of eta, below which a count of zero is certain and above which no count is likely
+    intercept, log_s = np.linspace(-40, 30, 141), np.linspace(-3, 6, 91)
+    eta = np.linspace(-14, 6, 401)
+    ends = np.append(-np.inf, 0.5 * (eta[1:] + eta[:-1]))
+    cdf = special.ndtr((ends - intercept[:, None, None]) / np.exp(log_s)[:, None])
+    masses = np.diff(cdf, axis=2, append=1.0)
+    log_p = stats.norm.logpdf(intercept, 0, 10)[:, None] - 0.1 * np.exp(log_s) + log_s
+    for y in counts:
+        log_p = log_p + np.log(masses @ stats.poisson.pmf(y, np.exp(eta)) + 1e-300)
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    mean = p.sum(1) @ intercept
+    sd = np.sqrt(p.sum(1) @ (intercept - mean) ** 2)
+    below = np.interp(result.theta_marginals.quantiles[0], log_s, np.cumsum(p.sum(0)) - 0.5 * p.sum(0))
+
+    assert result.reliability.verdict == "good"
+    # 0.001 sd are reached
+    assert abs(result.latent_marginals.mean[0] - mean) < 0.01 * sd
+    assert abs(result.latent_marginals.sd[0] / sd - 1) < 0.01
+    assert np.max(np.abs(below - QUANTILES)) < 0.01
