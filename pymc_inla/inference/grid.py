@@ -25,6 +25,8 @@ SHALLOW = 6.0
 """The same within a line that holds little of the mass"""
 RELIEF = 6.0
 """Such a line is less precise by the exponential of how far it lies below, up to this"""
+APART = 0.1
+"""Part of a step that nodes of a line keep from each other: rounding of values at nodes side by side is a slope"""
 STEP = {1: 1.25, 2: 1.5, 3: 1.5}
 SCORE_TOLERANCE = 4e-3
 """Refine while mass (or share of a latent variance) times leave-one-out error of a node exceeds this. The error with
@@ -157,6 +159,7 @@ def build_line(
     for mode in modes:
         center = float(nodes.mode.to_z(mode.theta_star)[0])
         step = STEP[1] * float(mode.root[0, 0] / nodes.mode.root[0, 0])
+        center = next((float(z[0]) for z in nodes.z if abs(z[0] - center) < APART * step), center)
         nodes.add(np.array([center]))
         walks = [_walk(nodes, center, sign * step, max_points, reach) for sign in (1.0, -1.0)]
         decayed &= all(in_step(walks, lambda z: nodes.add_all([np.array([k]) for k in z])))
@@ -192,7 +195,7 @@ def _walk(nodes: Nodes, center: float, stride: float, max_points: int, reach: Re
     z, step, value = center, STEP[1], nodes.add(np.array([center]))
     for _ in range(max_points // 2):
         target = z + sign * unit * step
-        if sign * target > met:
+        if sign * target > met - APART * unit * step:
             return True
         if not nodes.inside(np.array([target])):
             target = _bound(nodes, sign)
@@ -264,8 +267,9 @@ class Lattice:
         return np.where(z < 0, z / self.down, z / self.up)
 
 
-def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> tuple[Lattice, bool]:
-    """Fill `nodes` by growing a region from every mode. Returns the lattice and whether all of its border decayed."""
+def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> tuple[bool, float]:
+    """Fill `nodes` by growing a region from every mode. Returns whether all of its border decayed and, where the points
+    ran out before, what may be missing: the share of the mass at those nodes beside which there should be others."""
     d = len(nodes.lower)
     h, depth = STEP[d], DEPTH[d]
     lattice = fit_lattice(nodes, d)
@@ -282,26 +286,28 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
     evaluate([tuple(key) for key in block.tolist()])
     evaluate([tuple((np.round(lattice.to_u(z) / h) * unit).astype(int).tolist()) for z in modes_z])
     steps = [tuple(unit * s * (np.arange(d) == j)) for j in range(d) for s in (1, -1)]
-    decayed = True
-    while len(nodes.z) < max_points:
-        top = max(values.values())
-        border = {
-            tuple(int(a + b) for a, b in zip(key, s, strict=True))
-            for key, value in values.items()
-            if value > top - depth
-            for s in steps
-        } - values.keys()
-        if not border:
-            break
+
+    def wanted() -> dict[tuple[int, ...], list[tuple[int, ...]]]:
+        """Keys without a value where the density is not known to be small, and those beside them."""
+        top, border = max(values.values()), {}
+        for key, value in values.items():
+            for step in steps if value > top - depth else ():
+                beside = tuple(int(a + b) for a, b in zip(key, step, strict=True))
+                if beside not in values:
+                    border.setdefault(beside, []).append(key)
         wave = sorted(border)
+        if not wave:
+            return {}
         predicted, trusted = _predict(nodes, lattice.to_z(np.array(wave) * (h / unit)))
-        chosen = [key for key, p, t in zip(wave, predicted, trusted, strict=True) if p > top - depth or not t]
-        if not chosen:
-            break
-        evaluate(chosen)
-    else:
-        top = max(values.values())
-        decayed = False
+        return {
+            key: border[key] for key, p, t in zip(wave, predicted, trusted, strict=True) if p > top - depth or not t
+        }
+
+    while (wave := wanted()) and len(nodes.z) < max_points:
+        evaluate(list(wave))
+    inside = [key for key in wave if nodes.inside(lattice.to_z(np.array(key) * (h / unit)))]
+    missing = _share(lattice, values, {key for beyond in inside for key in wave[beyond]})
+    decayed = not wave
     _refine_lattice(nodes, lattice, values, evaluate, unit, max_points)
     top = max(values.values())
     outside = [
@@ -311,7 +317,17 @@ def build_lattice(nodes: Nodes, modes_z: list[np.ndarray], max_points: int) -> t
         for s in steps
         if values.get(tuple(int(a + b) for a, b in zip(key, s, strict=True)), 0.0) == -np.inf
     ]
-    return lattice, decayed and not outside
+    return decayed and not outside, missing
+
+
+def _share(lattice: Lattice, values: dict[tuple[int, ...], float], some: set[tuple[int, ...]]) -> float:
+    """Share of the mass at some of the keys of a lattice."""
+    top = max(values.values())
+    mass = {
+        key: np.exp(f - top) * np.prod(np.abs(lattice.to_z(np.where(key, np.sign(key), 1))))
+        for key, f in values.items()
+    }
+    return float(sum(mass[key] for key in some) / sum(mass.values()))
 
 
 def fit_lattice(nodes: Nodes, d: int) -> Lattice:

@@ -9,7 +9,7 @@ different ways get equal designs. The Hessian at the mode comes from central dif
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,14 @@ SADDLE = -0.05
 """Curvature of the log density, per squared sd of the search, below which a zero of the gradient is a saddle"""
 DIFFERENCE_STEP = 0.02
 """Step of the differences for the Hessian, in sd."""
+FIRST_LOOK = 3.0
+"""Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points. This sd is
+of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away."""
+NARROW = 1.0
+"""Where the log density has fallen by less up to there, on both sides (a Gaussian: by 4.5, a Cauchy density: by 1.7),
+the curvature at the mode is that of a kink, which says nothing of the width"""
+FLAT = 0.2
+"""Fall at one sd along an axis (a Gaussian: 0.5) below which its direction is noise as well"""
 MAX_STEP = 2.0
 """Longest first step in one coordinate of theta, which are logarithms and logits most of the time."""
 
@@ -111,7 +119,7 @@ def find_theta_mode(
         root, hessian_ok = _local_root(posterior, current, np.eye(d) if B is None else B, lower, upper)
         root = _within_bounds(root, lower, upper)
     if kinked:
-        root = _within_bounds(_widened(posterior, current, root, lower, upper), lower, upper)
+        root = _widened(posterior, current, root, range(d), lower, upper)
     if status is Status.CONVERGED and not hessian_ok:
         status = Status.NOT_POSITIVE_DEFINITE
     return ThetaMode(current.theta, root, current.log_posterior, status, n_iterations)
@@ -184,19 +192,41 @@ def _beside_saddle(posterior, current: Evaluation, root: np.ndarray, lower, uppe
     return best if best.log_posterior > current.log_posterior + GOOD_GAIN else None
 
 
-def _widened(posterior, current: Evaluation, root: np.ndarray, lower, upper) -> np.ndarray:
-    """Axes along which the log density falls by about one on average, as it does over one sd of a Laplace density:
-    differences of the gradient across a kink give a curvature that says nothing of the width."""
+def at_its_width(posterior: ThetaPosterior, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray) -> ThetaMode:
+    """The mode with axes as long as its density is wide, where a kink of the likelihood beside it (a changepoint at a
+    value of a covariate) makes the curvature at the mode large. What is evaluated otherwise is needed anyway, by the
+    search for other modes."""
+    d, density = len(mode.theta_star), posterior.near or posterior
+    theta = mode.to_theta(FIRST_LOOK * np.repeat(np.eye(d), 2, axis=0) * np.tile([1.0, -1.0], d)[:, None])
+    inside = np.all((theta >= lower) & (theta <= upper), axis=1)
+    top = density(mode.theta_star, keep=False)
+    drop = np.full(2 * d, -np.inf)
+    found = density.evaluate_all(theta[inside], gradient=True, keep=False)
+    drop[inside] = [top.log_posterior - e.log_posterior for e in found]
+    narrow = np.flatnonzero(np.abs(drop.reshape(d, 2)).max(axis=1) < NARROW)
+    if not len(narrow):
+        return mode
+    wide = replace(mode, root=_widened(density, top, mode.root, narrow, lower, upper))
+    posterior.prepare_design(wide.theta_star, wide.root)
+    return wide
+
+
+def _widened(posterior, current: Evaluation, root: np.ndarray, axes, lower, upper) -> np.ndarray:
+    """The root with these axes so long that the log density falls by about one along them on average, as it does over
+    one sd of a Laplace density: differences of the gradient across a kink give a curvature that says nothing of the
+    width."""
     root = root.copy()
-    for j in range(root.shape[1]):
-        for _ in range(20):
+    for j in axes:
+        for step in range(20):
             ends = [np.clip(current.theta + sign * root[:, j], lower, upper) for sign in (1.0, -1.0)]
             values = [posterior(end, keep=False).log_posterior for end in ends]
             drop = current.log_posterior - np.mean(values)
             if not 0 <= drop < 0.8:
                 break
-            root[:, j] *= np.clip(1.0 / max(drop, 1e-3), 1.3, 10.0)
-    return _axes_root(root)
+            if step == 0 and drop < FLAT:
+                root[:, j] *= np.arange(len(root)) == j
+            root[:, j] *= np.clip(max(drop, 1e-3) ** -0.5, 1.3, 10.0)
+    return _within_bounds(_axes_root(root), lower, upper)
 
 
 def _scale(B: np.ndarray) -> np.ndarray:

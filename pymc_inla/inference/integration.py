@@ -14,9 +14,9 @@ from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOp
 from pymc_inla.inference.ccd import integrate_ccd
 from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.grid import Nodes, build_lattice, build_line, fit_lattice
-from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode, require_finite
+from pymc_inla.inference.hyper_mode import FIRST_LOOK, ThetaMode, find_theta_mode, require_finite
 from pymc_inla.inference.importance import integrate_importance
-from pymc_inla.inference.integral import ThetaIntegral, integrate_grid
+from pymc_inla.inference.integral import NORMAL_DENSITIES, ThetaIntegral, integrate_grid
 from pymc_inla.inference.nested import integrate_nested
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
 from pymc_inla.status import Status
@@ -46,9 +46,6 @@ SHARE, FELT = 0.01, 0.1
 volume may be off by factors"""
 STEEP, NEXT = 1.0, 0.1
 """Slope of a log density at its highest point, per unit of theta, that no posterior has; and where to look beyond"""
-FIRST_LOOK = 3.0
-"""Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points. This sd is
-of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away."""
 MOST_EXCHANGED = 5
 """Hyperparameters of which every two are exchanged: two evaluations for each pair"""
 TROUGH, TROUGH_LARGE = 70.0, 15.0
@@ -172,11 +169,11 @@ def _nested(posterior, modes, lower, upper) -> ThetaIntegral:
 
 def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> ThetaIntegral:
     mode = modes[0]
-    nodes = Nodes(posterior, mode, lower, upper)
+    nodes, missing = Nodes(posterior, mode, lower, upper), 0.0
     if len(mode.theta_star) == 1:
         decayed = build_line(nodes, modes, min(max_points, 80))
     else:
-        _, decayed = build_lattice(nodes, [mode.to_z(m.theta_star) for m in modes[1:]], max_points)
+        decayed, missing = build_lattice(nodes, [mode.to_z(m.theta_star) for m in modes[1:]], max_points)
     if len(nodes.z) < 3:
         raise ConvergenceError(
             "log p(theta | y) could not be evaluated around its mode: the inner optimization failed at "
@@ -186,7 +183,9 @@ def _lattice(posterior, modes: list[ThetaMode], lower, upper, max_points) -> The
     result = integrate_grid(
         mode, nodes.points, tuple(nodes.evaluations), lower=lower, upper=upper, rough_at=posterior.rough_at
     )
-    return replace(result, decayed=decayed, failures=nodes.failures_that_matter())
+    # probability that is missing in a tail moves its quantile, and those of a normal by as many sd
+    change = max(result.outer_change, missing / NORMAL_DENSITIES.min())
+    return replace(result, decayed=decayed, failures=nodes.failures_that_matter(), outer_change=change)
 
 
 def _is_confirmed(posterior: ThetaPosterior, result: ThetaIntegral) -> bool:

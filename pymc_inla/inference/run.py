@@ -11,7 +11,7 @@ from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
 from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import Draws, draw_joint
-from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
+from pymc_inla.inference.hyper_mode import ThetaMode, at_its_width, find_theta_mode
 from pymc_inla.inference.inner import Shape
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import (
@@ -116,6 +116,8 @@ def run_inference(
         posterior = ThetaPosterior.of(choice.inner)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
+    if integration != "eb":
+        mode = at_its_width(posterior, mode, lower, upper)
     posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
 
     clock.stage("integration", 0.2)

@@ -95,3 +95,51 @@ def test_detection(log_density, slope, rough):
     bound = np.full(1, 50.0)
     found = rough_prior(lambda t: (log_density(t[0]), np.array([slope(t[0])])), mode, -bound, bound)
     assert (found is not None) == rough
+
+
+X = np.sort(np.random.default_rng(2).uniform(0, 10, 40))
+BENT = 1 + 0.5 * X - np.maximum(X - 6, 0) + np.random.default_rng(3).normal(size=40)
+
+
+def exact_of_knot(hinge, k, noise):
+    """Log density (K, E) of logit(k / 10) and log noise: intercept and slopes are integrated out in closed form."""
+    out, e = np.empty((len(k), len(noise))), noise[:, None, None]
+    for i, knot in enumerate(k):
+        columns = np.column_stack([np.ones(40), X, hinge(X - knot)])
+        Q = np.diag(1 / np.array([25.0, 4.0, 4.0])) + columns.T @ columns / e**2
+        r = columns.T @ BENT / noise[:, None] ** 2
+        explained = np.sum(r * np.linalg.solve(Q, r[..., None])[..., 0], axis=1)
+        quadratic = BENT @ BENT / noise**2 - explained + noise**2 / 4
+        out[i] = -39 * np.log(noise) - 0.5 * quadratic - 0.5 * np.linalg.slogdet(Q)[1]
+    return out + np.log(k * (10 - k))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("symbolic", "hinge"),
+    [
+        (lambda t: pm.math.maximum(t, 0), lambda t: np.maximum(t, 0)),
+        (lambda t: pm.math.clip(t, 0, 3), lambda t: np.clip(t, 0, 3)),
+        (lambda t: pm.math.abs(t), np.abs),
+    ],
+    ids=["hinge", "ramp", "corner"],
+)
+def test_changepoint_with_kinks_at_the_data(symbolic, hinge):
+    """The gradient jumps at every x: there the curvature at the mode says nothing of the width, which is 50 times as
+    large, and a ramp has modes of nearly the same noise."""
+    with pm.Model() as model:
+        k, noise = pm.Uniform("k", 0, 10), pm.HalfNormal("noise", 2)
+        a, b, c = pm.Normal("a", 0, 5), pm.Normal("b", 0, 2), pm.Normal("c", 0, 2)
+        # the small number keeps all entries of the matrix
+        pm.Normal("y", a + b * X + c * (symbolic(X - k) + 1e-9), noise, observed=BENT)
+    logit, log_noise = np.linspace(-16, 16, 1601), np.linspace(-0.8, 1.6, 61)
+    knot = 10 / (1 + np.exp(-logit))
+    exact = np.logaddexp.reduce(exact_of_knot(hinge, knot, np.exp(log_noise)), axis=1)
+    idata = fit(model)  # a verdict other than good is a warning, and a failure
+    k = idata.posterior["k"].values
+    assert distance(np.log(k / (10 - k)), logit, exact) < TOLERANCE
+    mass = np.exp(exact - exact.max()) / np.exp(exact - exact.max()).sum()
+    mean, sd = mass @ knot, np.sqrt(mass @ knot**2 - (mass @ knot) ** 2)
+    # a tenth of what would move the verdict to "bad": some kinks lie between nodes
+    found = pmi.summary(idata).loc["k"]
+    assert abs(found["mean"] - mean) < 0.02 * sd
+    assert abs(found["sd"] / sd - 1) < 0.02

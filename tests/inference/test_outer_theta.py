@@ -10,7 +10,9 @@ from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOp
 from pymc_inla.inference.ccd import fractional_factorial
 from pymc_inla.inference.density import draw_theta, theta_marginals
 from pymc_inla.inference.emulator import Emulator
-from pymc_inla.inference.hyper_mode import find_theta_mode
+from pymc_inla.inference.grid import Nodes, build_line
+from pymc_inla.inference.hyper_mode import ThetaMode, at_its_width, find_theta_mode
+from pymc_inla.inference.integral import integrate_grid
 from pymc_inla.inference.integration import check_integration, integrate_theta
 from pymc_inla.inference.profiles import axis_profiles
 from pymc_inla.inference.theta_posterior import KEEP_BYTES, ThetaPosterior
@@ -109,6 +111,50 @@ def test_error_estimate_bounds_the_error(name):
     # the fine grid itself contributes about 1e-4 sd
     assert error < 3 * result.outer_change + 1e-3
     assert abs(result.log_marginal_likelihood - log_integral) < 3 * result.log_marginal_likelihood_error + 1e-4
+
+
+def test_nodes_that_do_not_reach_the_tails_are_noticed():
+    """A scale at the mode that is 30 times too small: 20 by 20 points stop at 0.4 sd, and interpolate the density there
+    perfectly."""
+    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t @ t))
+    bound = np.full(2, 60.0)
+    mode = ThetaMode(np.zeros(2), 0.03 * np.eye(2), 0.0, Status.CONVERGED, 0)
+    posterior.prepare_design(mode.theta_star, mode.root)
+    few = integrate_theta(posterior, mode, -bound, bound, max_points=399)
+    assert few.density.covariance[0, 0] < 0.8
+    assert few.outer_change > 0.2
+    lines = integrate_theta(posterior, mode, -bound, bound)  # more points, where they may be taken
+    assert abs(lines.density.covariance[0, 0] - 1) < 0.01
+    assert lines.outer_change < 0.01
+
+
+def test_axes_are_as_long_as_the_density_is_wide():
+    """A corner at the mode, 1000 times sharper than the Gaussian around it, and an axis without."""
+
+    def f(t):
+        return -0.5 * t[0] ** 2 - 0.1 * np.sqrt(t[0] ** 2 + 1e-4) - 0.5 * (t[1] / 0.3) ** 2
+
+    posterior = ThetaPosterior(KnownDensity(f))
+    bound = np.full(2, 60.0)
+    mode = find_theta_mode(posterior, np.ones(2), -bound, bound)
+    assert mode.root[0, 0] < 0.35
+    wide = at_its_width(posterior, mode, -bound, bound)
+    assert 0.8 < wide.root[0, 0] < 2.0
+    assert abs(wide.root[1, 1] - 0.3) < 1e-3
+    smooth = find_theta_mode(ThetaPosterior(KnownDensity(log_gamma)), np.ones(1), -bound[:1], bound[:1])
+    assert at_its_width(ThetaPosterior(KnownDensity(log_gamma)), smooth, -bound[:1], bound[:1]) is smooth
+
+
+def test_modes_side_by_side():
+    """Two modes with the same value of a hyperparameter, apart by rounding: nodes there would make a slope of it."""
+    posterior = ThetaPosterior(KnownDensity(lambda t: -0.5 * t[0] ** 2 + 1e-8 * np.sin(1e9 * t[0])))
+    bound = np.full(1, 60.0)
+    modes = [ThetaMode(np.array([at]), np.eye(1), 0.0, Status.CONVERGED, 0) for at in (0.0, 1e-6, 1.2501)]
+    nodes = Nodes(posterior, modes[0], -bound, bound)
+    assert build_line(nodes, modes, 40)
+    assert np.diff(np.sort(nodes.points[:, 0])).min() > 0.01
+    result = integrate_grid(modes[0], nodes.points, tuple(nodes.evaluations), lower=-bound, upper=bound)
+    assert abs(result.log_marginal_likelihood - 0.5 * np.log(2 * np.pi)) < 1e-3
 
 
 def test_marginal_density_is_the_density():
