@@ -96,7 +96,8 @@ class LocalTails:
             values = self.functions.log_likelihood_values(eta, self.theta)
         with np.errstate(invalid="ignore"):
             node_sums.add_rows(self.obs_block, values, height)
-        height[np.isnan(height)] = -np.inf
+        # far nodes may lie where a density cannot be computed, and divides by zero
+        height[~(height < np.inf)] = -np.inf
         return height
 
 

@@ -221,3 +221,22 @@ def test_tails_beyond_wide_nodes_are_said():
     with pytest.warns(ReliabilityWarning, match="longer tails than its nodes reach"):
         fit = pmi.fit(model, random_seed=1, progressbar=False)
     assert pmi.reliability(fit).verdict == "check"
+
+
+def test_densities_that_cannot_be_computed_far_out():
+    """log(1 - exp(-mu)) is minus infinity below mu = 1e-16: counts without zeros have an infinite density there, as it
+    is computed, where only nodes that reach far are."""
+    y = np.array([1, 1, 2, 5])
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, 1.5, shape=4)
+        pm.Truncated("y", pm.Poisson.dist(pm.math.exp(u)), lower=1, observed=y)
+    fit = pmi.fit(model, strategy="quadrature", random_seed=1, progressbar=False)  # NumPy's warnings are failures
+    x = np.linspace(-12, 6, 20_001)
+    for k in range(4):
+        log_p = y[k] * x - np.exp(x) - np.log(-np.expm1(-np.exp(x))) - x**2 / 4.5
+        mean, sd = described(x, np.exp(log_p - log_p.max()))[:2]
+        found = pmi.summary(fit).loc[f"u[{k}]"]
+        # what 11 nodes leave of skewed densities
+        assert abs(found["mean"] - mean) < 0.005 * sd
+        assert abs(found["sd"] / sd - 1) < 0.005
+    assert pmi.reliability(fit).verdict == "good"
