@@ -4,9 +4,7 @@
     inla                                attrs: log_marginal_likelihood, strategy, counts, timings
     inla/latent_marginals               per latent variable: mean, sd, mode, quantiles (dimension `statistic`)
     inla/latent_densities               per latent variable: abscissae and density (`density_axis`, `point`)
-    inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model; the attribute
-                                        `source` of a variable says "marginal" or "draws", line by line per element
-                                        where they differ
+    inla/hyperparameter_marginals       the same of the hyperparameters, on the scale of the model
     inla/hyperparameter_densities
     inla/predictor_marginals            on request: per observed variable, that of its linear predictor
     inla/predictor_densities
@@ -18,8 +16,10 @@
     inla/criteria                       dic, waic, ...; inla/criteria/log_cpo, pit, failure per observation
     inla/reliability                    the numbers behind the verdict; attrs: verdict, messages
 
-Groups without content are left out. `statistic`, `density_axis`, `point`, `theta` and `theta_bis` get underscores at
-their end where the model has a dimension or variable of that name; the first three are the last ones of their arrays.
+Groups without content are left out. The attribute `source` of a hyperparameter's marginals says "marginal" or "draws",
+line by line per element where they differ. `statistic`, `density_axis`, `point`, `theta` and `theta_bis` get
+underscores at their end where the model has a dimension or variable of that name; the first three are the last ones of
+their arrays.
 """
 
 from __future__ import annotations
