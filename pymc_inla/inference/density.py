@@ -150,11 +150,25 @@ def draw_theta(density: IntegratedDensity, n: int, rng: np.random.Generator) -> 
     """
     if density.d == 0:
         return np.zeros((n, 0))
-    order = np.argsort(morton_key(density.theta), kind="stable")
-    cumulative = np.cumsum(density.weights[order])
-    u = (np.arange(n) + rng.random()) / n
-    picked = order[np.minimum(np.searchsorted(cumulative / cumulative[-1], u), len(order) - 1)]
+    picked = systematic(density.theta, density.weights, n, rng.random())
     return density.theta[picked] + (rng.random((n, density.d)) - 0.5) @ density.cell.T
+
+
+def systematic(points: np.ndarray, weights: np.ndarray, n: int, offset: float = 0.5) -> np.ndarray:
+    """Indices (n,) of a systematic sample of weighted points (m, d), taken along a space-filling curve."""
+    order = np.argsort(morton_key(points), kind="stable")
+    cumulative = np.cumsum(weights[order])
+    u = (np.arange(n) + offset) / n
+    return order[np.minimum(np.searchsorted(cumulative / cumulative[-1], u), len(order) - 1)]
+
+
+def capped(weights: np.ndarray, n: int) -> np.ndarray:
+    """Weights of which none is drawn more than once among n: where an emulator extrapolates to a few absurd heights,
+    all of them are looked at in one round, and the rest of the points still go elsewhere."""
+    for _ in range(20):
+        weights = np.minimum(weights, 1.0 / n)
+        weights = weights / weights.sum()
+    return weights
 
 
 def morton_key(theta: np.ndarray, bits: int = 10) -> np.ndarray:

@@ -24,12 +24,16 @@ def monomials(z: np.ndarray, degree: int) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def _cubed_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _kernel(a: np.ndarray, b: np.ndarray, power: int) -> np.ndarray:
+    """|a_i - b_j|^power, odd"""
     squared = a @ (-2.0 * b.T)
     squared += (a**2).sum(1)[:, None]
     squared += (b**2).sum(1)
     np.maximum(squared, 0.0, out=squared)
-    squared *= np.sqrt(squared)
+    distance = np.sqrt(squared)
+    if power == 1:
+        return distance
+    squared *= distance
     return squared
 
 
@@ -42,10 +46,12 @@ class Emulator:
     degree: int
     inverse: np.ndarray
     """(K + P, K + P) inverse of [[kernel, P], [P', 0]]"""
+    power: int = 3
 
     @classmethod
-    def at(cls, nodes: np.ndarray, degree: int = 2) -> Emulator:
-        """Prepare for these nodes; the degree of the polynomial is lower where there are too few of them."""
+    def at(cls, nodes: np.ndarray, degree: int = 2, power: int = 3) -> Emulator:
+        """Prepare for these nodes; the degree of the polynomial is lower where there are too few of them. The power of
+        the distance is 3, or 1: piecewise linear in one dimension."""
         K = len(nodes)
         P = monomials(nodes, degree)
         while degree > 0 and not (K > P.shape[1] and np.linalg.matrix_rank(P) == P.shape[1]):
@@ -53,9 +59,9 @@ class Emulator:
             P = monomials(nodes, degree)
         n_p = P.shape[1]
         M = np.zeros((K + n_p, K + n_p))
-        M[:K, :K] = _cubed_distance(nodes, nodes)
+        M[:K, :K] = _kernel(nodes, nodes, power)
         M[:K, K:], M[K:, :K] = P, P.T
-        return cls(nodes, degree, np.linalg.pinv(M, hermitian=True) if K == n_p else np.linalg.inv(M))
+        return cls(nodes, degree, np.linalg.pinv(M, hermitian=True) if K == n_p else np.linalg.inv(M), power)
 
     def coefficients(self, values: np.ndarray) -> np.ndarray:
         """(K,) or (K, m) values to (K + P,) or (K + P, m) coefficients."""
@@ -63,7 +69,7 @@ class Emulator:
 
     def basis(self, z: np.ndarray) -> np.ndarray:
         """(m, K + P)"""
-        return np.hstack([_cubed_distance(z, self.nodes), monomials(z, self.degree)])
+        return np.hstack([_kernel(z, self.nodes, self.power), monomials(z, self.degree)])
 
     def matrix(self, z: np.ndarray) -> np.ndarray:
         """(m, K): values at the nodes to values at z."""

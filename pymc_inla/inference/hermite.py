@@ -1,11 +1,12 @@
 """Hermite interpolation of a function of a few standardized coordinates from scattered values and gradients:
 polyharmonic radial basis functions.
 
-    f(z) ~ sum_k [ c_k phi(z - z_k) - g_k . grad phi(z - z_k) ] + quadratic polynomial,     phi(z) = -|z|^5,
+    f(z) ~ sum_k [ c_k phi(z - z_k) - g_k . grad phi(z - z_k) ] + quadratic polynomial,     phi(z) = |z|^p,
     sum_k [ c_k p(z_k) + g_k . grad p(z_k) ] = 0 for every quadratic p
 
 (Wendland 2005, Scattered Data Approximation, section 16.2). There is no length to choose, and a Gaussian log density is
-reproduced exactly. A gradient says of a function of d coordinates as much as d values, and costs about one.
+reproduced exactly. A gradient says of a function of d coordinates as much as d values, and costs about one. The power
+p is 5, or 3: an interpolant that bends more easily.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ class HermiteEmulator:
     """(K, d) coefficients g, zero where no gradient is known"""
     polynomial: np.ndarray
     """(P,)"""
+    power: int
 
     @classmethod
-    def of(cls, nodes: np.ndarray, values: np.ndarray, gradients: np.ndarray) -> HermiteEmulator:
+    def of(cls, nodes: np.ndarray, values: np.ndarray, gradients: np.ndarray, power: int = 5) -> HermiteEmulator:
         """Interpolate.
 
         Parameters
@@ -66,10 +68,12 @@ class HermiteEmulator:
         M = np.zeros((n + n_p, n + n_p))
         M[:n, n:], M[n:, :n] = P, P.T
         r = _distance(nodes, nodes)
-        M[:K, :K] = -(r**5)
-        # phi = -r^5, grad phi = -5 r^3 z, Hessian of phi = -5 r^3 I - 15 r z z'
+        M[:K, :K] = r**power
+        # grad phi = p r^(p-2) z, Hessian of phi = p r^(p-2) I + p (p - 2) r^(p-4) z z'
         r = r[known]
-        first, second = -5.0 * r**3, 15.0 * r[:, known]
+        first = power * r ** (power - 2)
+        r = np.where(r[:, known] > 0, r[:, known], 1.0)
+        second = -power * (power - 2) * r ** (power - 4)
         apart = at.T[:, :, None] - nodes.T[:, None, :]
         place = [slice(K + i * G, K + (i + 1) * G) for i in range(d)]
         for i in range(d):
@@ -84,7 +88,7 @@ class HermiteEmulator:
         solved = np.linalg.solve(M, data)
         slopes = np.zeros((K, d))
         slopes[known] = solved[K:n].reshape(d, G).T
-        return cls(nodes, solved[:K], slopes, solved[n:])
+        return cls(nodes, solved[:K], slopes, solved[n:], power)
 
     def __call__(self, z: np.ndarray, chunk: int = 1000) -> np.ndarray:
         """Values at the rows of z, (m,), in chunks that stay in the cache."""
@@ -93,12 +97,10 @@ class HermiteEmulator:
         for i in range(0, len(z), chunk):
             here = z[i : i + chunk]
             r = _distance(here, self.nodes)
-            cubed = r * r * r
+            steep = r if self.power == 3 else r * r * r
             along = here @ self.slopes.T
             along -= at_nodes
-            along *= 5.0
-            r *= r
-            r *= -self.values
-            along += r
-            found.append(np.einsum("mk,mk->m", cubed, along) + monomials(here, 2) @ self.polynomial)
+            along *= -self.power
+            along += r * r * self.values
+            found.append(np.einsum("mk,mk->m", steep, along) + monomials(here, 2) @ self.polynomial)
         return np.concatenate(found) if found else np.zeros(0)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln, logsumexp, stdtrit
+from scipy.linalg import solve_triangular
+from scipy.special import chdtri, gammaln, logsumexp, ndtri, stdtrit
 
+from pymc_inla.inference.density import capped, systematic
 from pymc_inla.inference.profiles import axis_profiles, split_scales
 
 CLOUD = 2**14
@@ -14,6 +16,8 @@ CLOUD = 2**14
 DESIGN_SEED = 20261123
 """The design is part of the deterministic answer: it does not depend on the seed of the draws."""
 DEGREES_OF_FREEDOM = 8.0
+KERNELS, CHUNK = 128, 2000
+"""Points of a weighted cloud around which the next one is drawn, and points whose density is computed at once"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,58 @@ class Proposal:
     def log_density(self, z: np.ndarray) -> np.ndarray:
         parts = [c.log_density(z) + s for c, s in zip(self.components, self.log_shares, strict=True)]
         return logsumexp(np.array(parts), axis=0)
+
+
+@dataclass(frozen=True)
+class DefensiveMixture:
+    """A proposal that follows a density which is known at a weighted cloud: half of its points are drawn around some of
+    those, half of them as before (Hesterberg 1995, Technometrics 37, 185-194)."""
+
+    before: Proposal
+    centers: np.ndarray
+    """(K, d)"""
+    root: np.ndarray
+    """(d, d) lower Cholesky factor of the scale of the kernels, which are Student's t as well"""
+
+    @classmethod
+    def around(cls, before: Proposal, z: np.ndarray, weights: np.ndarray) -> DefensiveMixture:
+        """Kernels as wide as Silverman's rule says, around points drawn from a cloud (m, d) with weights (m,)."""
+        d = z.shape[1]
+        weights = capped(weights, KERNELS)
+        centered = z - weights @ z
+        covariance = (centered * weights[:, None]).T @ centered
+        covariance += 1e-6 * np.trace(covariance) / d * np.eye(d)
+        width = (4.0 / ((d + 2.0) * KERNELS)) ** (1.0 / (d + 4.0))
+        return cls(before, z[systematic(z, weights, KERNELS)], width * np.linalg.cholesky(covariance))
+
+    def sample(self, m: int, d: int, seed: int) -> np.ndarray:
+        from scipy.stats import qmc
+
+        u = qmc.Sobol(d + 2, scramble=True, rng=np.random.default_rng((seed, 1))).random(m // 2)
+        u = np.clip(u, 1e-12, 1 - 1e-12)
+        scale = np.sqrt(DEGREES_OF_FREEDOM / chdtri(DEGREES_OF_FREEDOM, u[:, d]))
+        center = self.centers[(KERNELS * u[:, d + 1]).astype(int)]
+        return np.vstack(
+            [self.before.sample(m - m // 2, d, seed), center + scale[:, None] * ndtri(u[:, :d]) @ self.root.T]
+        )
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        d, nu = z.shape[1], DEGREES_OF_FREEDOM
+        a, centers = (solve_triangular(self.root, x.T, lower=True).T for x in (z, self.centers))
+        constant = gammaln((nu + d) / 2) - gammaln(nu / 2) - 0.5 * d * np.log(nu * np.pi)
+        constant -= np.log(np.diag(self.root)).sum() + np.log(KERNELS)
+        around = np.concatenate([_sum_of_t(here, centers) for here in np.array_split(a, len(a) // CHUNK + 1)])
+        return np.logaddexp(self.before.log_density(z), np.log(around) + constant) - np.log(2.0)
+
+
+def _sum_of_t(a: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """(m,) sums over centers of (1 + |a - c|^2 / nu)^(-(nu + d) / 2), which does not underflow."""
+    scaled = a @ (-2.0 / DEGREES_OF_FREEDOM * centers.T)
+    scaled += (a**2).sum(1)[:, None] / DEGREES_OF_FREEDOM
+    scaled += (centers**2).sum(1) / DEGREES_OF_FREEDOM
+    log_t = np.log1p(np.maximum(scaled, 0.0, out=scaled), out=scaled)
+    log_t *= -0.5 * (DEGREES_OF_FREEDOM + a.shape[1])
+    return np.exp(log_t, out=log_t).sum(axis=1)
 
 
 def build_proposal(posterior, modes, profiles, lower, upper) -> Proposal:

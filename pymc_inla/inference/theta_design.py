@@ -18,6 +18,11 @@ WITH_GRADIENTS = 11
 MOST_DATA = 2200
 """Values and derivatives that it goes through, but for values alone beyond them: a system of so many equations takes
 half a second"""
+CEILING = 0.5
+"""How far an emulator may rise above everything that was evaluated: the modes are known"""
+
+Emulated = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From points z (m, d) and the known part of the log density there (m,) to the log density (m,)"""
 
 
 class ThetaDesign:
@@ -76,10 +81,16 @@ class ThetaDesign:
         most = max(MOST_DATA - n_data, 0) // d if self.gradients else 0
         return np.unique(np.linspace(0, m - 1, min(most, m)).astype(int))
 
-    def emulate(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Emulator of what is not known, within reach of the maximum; values far below it would only bend it.
+    def emulate(self, *, stiff: bool = True) -> Emulated:
+        """Emulator of the log density from its known part, within reach of the maximum; values far below it would only
+        bend it.
 
         What the inner approximation adds to a density whose gradient it gives is interpolated without gradients.
+
+        Parameters
+        ----------
+        stiff : bool
+            Of two interpolants of everything that was evaluated the smoother one. Both are as near as one can tell.
         """
         d = self.z.shape[1]
         near = self.f > self.f.max() - (25.0 + 2.0 * d)
@@ -88,15 +99,15 @@ class ThetaDesign:
         # coincident points would make the system singular
         z, index = np.unique(self.z[near], axis=0, return_index=True)
         f, correction, gradient = (v[near][index] for v in (self.f, self.correction, self.gradient))
-        values = f - self.known_at(z)
+        values, ceiling = f - self.known_at(z), self.f.max() + CEILING
         if not self.gradients:
-            return _by_values(z, values)
-        slopes = gradient - slopes_of_profiles(self.profiles, z) - self._slopes_of_rough(z)
-        smooth = HermiteEmulator.of(z, values - correction, slopes)
-        if not np.any(correction):
-            return smooth
-        rest = _by_values(z, correction)
-        return lambda at: smooth(at) + rest(at)
+            parts = [_by_values(z, values, 3 if stiff else 1)]
+        else:
+            slopes = gradient - slopes_of_profiles(self.profiles, z) - self._slopes_of_rough(z)
+            parts = [HermiteEmulator.of(z, values - correction, slopes, 5 if stiff else 3)]
+            if np.any(correction):
+                parts.append(_by_values(z, correction, 3 if stiff else 1))
+        return lambda at, known: np.minimum(sum(part(at) for part in parts) + known, ceiling)
 
     def _slopes_of_rough(self, z: np.ndarray) -> np.ndarray:
         """(m, d)"""
@@ -109,7 +120,7 @@ class ThetaDesign:
         return (np.array(up) - np.array(down)).T / (2 * DIFFERENCE_STEP)
 
 
-def _by_values(z: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    emulator = Emulator.at(z, degree=1)
+def _by_values(z: np.ndarray, values: np.ndarray, power: int) -> Callable[[np.ndarray], np.ndarray]:
+    emulator = Emulator.at(z, degree=1, power=power)
     coefficients = emulator.coefficients(values)
     return lambda at: emulator.predict(coefficients, at)

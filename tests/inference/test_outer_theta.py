@@ -7,8 +7,9 @@ from scipy.special import digamma, gammaln, polygamma
 from scipy.stats import beta, gamma, norm
 
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
+from pymc_inla.inference import importance
 from pymc_inla.inference.ccd import fractional_factorial
-from pymc_inla.inference.density import draw_theta, theta_marginals
+from pymc_inla.inference.density import draw_theta, normalize, theta_marginals, theta_quantiles, weighted_quantiles
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.grid import Nodes, build_line
 from pymc_inla.inference.hyper_mode import ThetaMode, at_its_width, find_theta_mode
@@ -20,12 +21,12 @@ from pymc_inla.lgm import QUANTILES
 from pymc_inla.status import Status
 
 
-def integrate(f, d, start=None, method="auto", bound=60.0, max_points=400):
+def integrate(f, d, start=None, method="auto", bound=60.0, max_points=400, **options):
     posterior = ThetaPosterior(KnownDensity(f))
     lower, upper = np.full(d, -bound), np.full(d, bound)
     mode = find_theta_mode(posterior, np.zeros(d) if start is None else np.array(start, float), lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
-    return posterior, integrate_theta(posterior, mode, lower, upper, method=method, max_points=max_points)
+    return posterior, integrate_theta(posterior, mode, lower, upper, method=method, max_points=max_points, **options)
 
 
 def brute_force(f, low, high, n):
@@ -308,11 +309,43 @@ def test_profiles_of_steep_densities_fall():
 )
 def test_emulators_have_no_peaks_of_their_own(log_density, d, off):
     f, cdf, log_integral = on_a_ball(log_density, d)
-    posterior, result = integrate(f, d, -np.ones(d), method="importance", max_points=400 if d == 4 else 768)
+    budget = 400 if d == 4 else 768
+    posterior, result = integrate(f, d, -np.ones(d), method="importance", max_points=budget)
     for quantiles in theta_marginals(result.density).quantiles:
         assert np.max(np.abs(cdf(quantiles) - QUANTILES)) < off
     assert abs(result.log_marginal_likelihood - log_integral) < 0.1
-    assert posterior.n_evaluations <= (500 if d == 4 else 900)
+    assert posterior.n_evaluations <= budget + importance.MOST_CONFIRMING * importance.CONFIRMING + 60
+
+
+def test_positive_coefficients():
+    """Three coefficients that may not be negative, two of them correlated, and a noise: the density of a coefficient
+    does not vanish at zero, so that its logarithm has a long tail, where a proposal that does not follow the density
+    has single points of some percent."""
+    R = np.array([[1.0, 0.70, -0.57], [0.70, 1.0, -0.15], [-0.57, -0.15, 1.0]])
+    r, n = np.array([0.65, 0.66, -0.46]), 47
+
+    def log_density(b, e):
+        explained = 2 * b @ r - np.einsum("...i,ij,...j->...", b, R, b)
+        return -(n - 1) * np.log(e) - 0.5 * n * (1 - explained) / e**2 - 0.5 * np.sum(b**2, axis=-1) - 0.5 * e**2
+
+    posterior, result = integrate(
+        lambda t: log_density(np.exp(t[:3]), np.exp(t[3])) + t.sum(), 4, start=[-1, -1, -3, -0.3], logs=np.ones(4, bool)
+    )
+    assert posterior.n_evaluations < 500
+    assert 0.002 < result.outer_change < 0.03
+    # self-normalized importance sampling of coefficients and noise: 2 % of a sd
+    rng = np.random.default_rng(1)
+    S = 0.57 * np.linalg.inv(n * R)
+    L = np.linalg.cholesky(1.3 * S)
+    t, s = rng.standard_t(6, size=(1_000_000, 3)), rng.standard_t(8, size=1_000_000)
+    b, e = n * S @ r / 0.57 + t @ L.T, 0.757 * np.exp(0.14 * s)
+    log_q = -3.5 * np.log1p(t**2 / 6).sum(axis=1) - 4.5 * np.log1p(s**2 / 8) - np.log(e)
+    keep = (b > 0).all(axis=1)
+    b, e, log_q = b[keep], e[keep], log_q[keep]
+    weights, _ = normalize(log_density(b, e) - log_q)
+    exact = np.array([weighted_quantiles(column, weights, QUANTILES) for column in (*b.T, e)])
+    found = np.exp(theta_quantiles(result.density))
+    assert np.max(np.abs(found - exact) / ((exact[:, -1:] - exact[:, :1]) / 4)) < 0.07
 
 
 def test_two_separated_modes_in_three_dimensions():
