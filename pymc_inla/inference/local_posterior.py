@@ -31,6 +31,8 @@ LOCAL_TOLERANCE = 1e-14
 """On the Newton decrement of every block: nodes are centered within 1e-7 of a local sd, wherever the search started."""
 LEAST_OF_PRIOR = 0.9
 """Share of the prior precision of x_S below which what the data take from it is not rounding"""
+FEW_SHARED = 300
+"""Shared latents up to which a Cholesky factor costs next to nothing"""
 AT_ONCE = 200_000
 """Linear predictors times nodes evaluated in one call: few calls in small models, what fits a cache in large ones"""
 
@@ -154,10 +156,16 @@ class LocalIntegral:
     @property
     def is_rough(self) -> bool:
         """Whether H shows that the nodes are too few: where the log-likelihood is concave, so is its integral over the
-        local latents (Prekopa 1973), and the data cannot take from the prior precision of x_S."""
+        local latents (Prekopa 1973), and the data cannot take from the prior precision of x_S.
+
+        Of many shared latents only the diagonal is asked. A Cholesky factor would cost as much as a step of the search;
+        with so many of them nodes that are too few mostly make the search itself fail, which has the same consequence.
+        """
         if not all(part.concave for part in self.parts):
             return False
         c = self.conditional
+        if len(self.H) > FEW_SHARED:
+            return bool(np.any(np.diag(self.H) < LEAST_OF_PRIOR * np.diag(c.Q_SS)))
         return not is_positive_definite(c.blocks.reduce(self.H - LEAST_OF_PRIOR * c.Q_SS))
 
     @property

@@ -14,7 +14,7 @@ import pymc_inla as pmi
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
 from pymc_inla.errors import ConvergenceError
-from pymc_inla.inference import run_inference
+from pymc_inla.inference import local_posterior, run_inference
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.quadrature import QuadratureInner
 from pymc_inla.inference.strategy import choose_inner
@@ -220,9 +220,12 @@ def test_correlated_effects_whose_matrix_is_lost_in_rounding(mean):
             assert t < -14.0
 
 
-def test_more_nodes_where_the_information_of_the_data_is_negative():
+@pytest.mark.parametrize("few_shared", [0, 300])
+def test_more_nodes_where_the_information_of_the_data_is_negative(few_shared, monkeypatch):
     """Binary data are log-concave: what they add to the precision of the intercept is not negative, unless the nodes
-    are too few for a group variance that is far above the one that they were chosen at."""
+    are too few for a group variance that is far above the one that they were chosen at. Of many shared latents only the
+    diagonal is asked, which is all there is of one."""
+    monkeypatch.setattr(local_posterior, "FEW_SHARED", few_shared)
     f, partition = functions_of(binary_model(PAIRS, 10.0))
     theta = np.array([2.0])
     exact = np.log(np.trapezoid(np.exp(log_joint(PAIRS, np.exp(2.0), 10.0)), A))
