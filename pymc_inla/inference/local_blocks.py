@@ -169,6 +169,10 @@ class LocalBlocks:
         """Z'HZ"""
         return self.Z.T @ H @ self.Z if self.constrained else H
 
+    def reduce_gradient(self, g) -> np.ndarray:
+        """Z'g"""
+        return self.Z.T @ g if self.constrained else g
+
     def expand(self, r) -> np.ndarray:
         """Z r"""
         return self.Z @ r if self.constrained else r

@@ -188,10 +188,9 @@ class LocalIntegral:
         return joined(self.parts, PartIntegral.derivative_of_mean)
 
 
-def find_local_mode(c: ConditionalPart, x_S: np.ndarray, u: np.ndarray) -> LocalMode | None:
-    """Newton's method in all blocks at once, damped block by block. None where something is not finite or a block
-    has no positive curvature."""
-    z = c.of_shared(x_S)
+def find_local_mode(c: ConditionalPart, z: np.ndarray, u: np.ndarray) -> LocalMode | None:
+    """Newton's method in all blocks at once, damped block by block, where the shared latents put the predictors at z
+    (n_eta,). None where something is not finite or a block has no positive curvature."""
     likelihood = c.likelihood(c.predictor(z, u))
     h = c.h(u, likelihood.value)
     passes = 1
@@ -264,11 +263,10 @@ def integrate_part(c: ConditionalPart, x_S: np.ndarray, u_start: np.ndarray, rul
     PartIntegral or None
         None where the log density or a derivative is not finite or a block has no curvature.
     """
-    part = c.part
-    mode = find_local_mode(c, x_S, u_start)
+    part, z = c.part, c.of_shared(x_S)
+    mode = find_local_mode(c, z, u_start)
     if mode is None:
         return None
-    z = c.of_shared(x_S)
     K, G = len(rule.t), part.G
     nodes, weights, slopes = np.empty((K, G, part.b)), np.zeros((K, G + 1)), np.empty((K, part.n_m))
     # the node at the mode comes first and is the largest, so that nothing overflows
@@ -322,8 +320,8 @@ def integrate_local(conditional: Conditional, x_S: np.ndarray, u_start: np.ndarr
         return None
     Qx = c.Q_SS @ x_S
     value = c.prior.c + float(x_S @ (c.b_S - 0.5 * Qx)) + sum(part.value for part in parts)
-    slope, H = c.b_S - Qx, c.Q_SS.copy()
-    for part in parts:
+    slope, H = c.b_S - Qx + parts[0].gradient, c.Q_SS + parts[0].H
+    for part in parts[1:]:
         slope += part.gradient
         H += part.H
     if not (np.isfinite(value) and all_finite(slope) and all_finite(H)):

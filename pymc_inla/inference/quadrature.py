@@ -323,8 +323,8 @@ class QuadratureInner:
             factor, exact = _factorize(B.reduce(current.H), conditional, B)
             if factor is None:
                 return _Search(current, None, Status.NOT_POSITIVE_DEFINITE, iteration, passes)
-            reduced = B.Z.T @ current.gradient
-            step = B.Z @ linalg.cho_solve(factor, reduced) if len(reduced) else np.zeros(B.n_S)
+            reduced = B.reduce_gradient(current.gradient)
+            step = B.expand(_solve(factor, reduced)) if len(reduced) else np.zeros(B.n_S)
             decrement = float(current.gradient @ step)
             floor = max(self.tolerance, 1e-14 * abs(current.value))
             if decrement < floor:
@@ -351,11 +351,12 @@ class QuadratureInner:
             new = integrate_local(current.conditional, x_S, current.mode_u + shift, rule)
             if new is not None:
                 used += new.n_passes
-                with np.errstate(over="ignore"):  # a step too far
-                    reduced = B.Z.T @ new.gradient
-                    remaining = float(reduced @ linalg.cho_solve(factor, reduced, check_finite=False))
-                if new.value >= current.value + 1e-4 * length * decrement or remaining < 0.25 * decrement:
+                if new.value >= current.value + 1e-4 * length * decrement:
                     return new, used
+                with np.errstate(over="ignore"):  # a step too far
+                    reduced = B.reduce_gradient(new.gradient)
+                    if reduced @ _solve(factor, reduced) < 0.25 * decrement:
+                        return new, used
                 rejected += 1
             length *= 0.5
         return None, used
@@ -374,13 +375,18 @@ class _Search:
     """What the step that was not made would have added to the log density"""
 
 
+def _solve(factor, r) -> np.ndarray:
+    return linalg.cho_solve(factor, r, check_finite=False)
+
+
 def _factorize(H, conditional: Conditional, B: LocalBlocks):
     """Cholesky factor of Z'H_S Z, and whether it is of the true matrix; off the mode it may be indefinite, and its
     spectrum is then reflected. (None, False) for a singular matrix."""
     if len(H) == 0:
         return (np.zeros((0, 0)), True), True
     try:
-        return linalg.cho_factor(H, lower=True), True
+        # the transpose, which is the same, is in the order of LAPACK
+        return linalg.cho_factor(H.T, lower=True, check_finite=False), True
     except linalg.LinAlgError:
         values, vectors = np.linalg.eigh(H)
     size = np.abs(values).max()
