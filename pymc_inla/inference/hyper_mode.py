@@ -27,9 +27,10 @@ SADDLE = -0.05
 """Curvature of the log density, per squared sd of the search, below which a zero of the gradient is a saddle"""
 DIFFERENCE_STEP = 0.02
 """Step of the differences for the Hessian, in sd."""
-FIRST_LOOK = 3.0
+FIRST_LOOK, FIRST_LOOK_DEAR = 3.0, 6.0
 """Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points. This sd is
-of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away."""
+of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away. With the
+many observations of models whose evaluations are dear, mirror images are farther apart."""
 NARROW = 1.0
 """Where the log density has fallen by less up to there, on both sides (a Gaussian: by 4.5, a Cauchy density: by 1.7),
 the curvature at the mode is that of a kink, which says nothing of the width"""
@@ -192,12 +193,14 @@ def _beside_saddle(posterior, current: Evaluation, root: np.ndarray, lower, uppe
     return best if best.log_posterior > current.log_posterior + GOOD_GAIN else None
 
 
-def at_its_width(posterior: ThetaPosterior, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray) -> ThetaMode:
+def at_its_width(
+    posterior: ThetaPosterior, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray, first_look: float = FIRST_LOOK
+) -> ThetaMode:
     """The mode with axes as long as its density is wide, where a kink of the likelihood beside it (a changepoint at a
     value of a covariate) makes the curvature at the mode large. What is evaluated otherwise is needed anyway, by the
-    search for other modes."""
+    search for other modes, which begins at `first_look` sd."""
     d, density = len(mode.theta_star), posterior.near or posterior
-    theta = mode.to_theta(FIRST_LOOK * np.repeat(np.eye(d), 2, axis=0) * np.tile([1.0, -1.0], d)[:, None])
+    theta = mode.to_theta(first_look * np.repeat(np.eye(d), 2, axis=0) * np.tile([1.0, -1.0], d)[:, None])
     inside = np.all((theta >= lower) & (theta <= upper), axis=1)
     top = density(mode.theta_star, keep=False)
     drop = np.full(2 * d, -np.inf)

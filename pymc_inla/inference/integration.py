@@ -85,6 +85,7 @@ def integrate_theta(
     max_points: int = 400,
     lines: bool = True,
     trough: float = TROUGH,
+    first_look: float = FIRST_LOOK,
     names: tuple[str, ...] | None = None,
     logs: np.ndarray | bool = False,
 ) -> ThetaIntegral:
@@ -104,6 +105,8 @@ def integrate_theta(
         Whether three hyperparameters may be integrated line by line, with about 2000 evaluations.
     trough : float
         Log units below the mode beyond which no other mode is looked for.
+    first_look : float
+        Distance in sd at which the search for other modes begins.
     names : tuple of str, optional
         Of the elements of theta, for messages.
     logs : bool array (d,), optional
@@ -125,7 +128,7 @@ def integrate_theta(
     names = names or tuple(f"theta[{j}]" for j in range(d))
     _check_bounded(posterior, mode, lower, upper, names)
     reflections = _reflections(names, logs)
-    modes = find_other_modes(posterior, mode, lower, upper, trough, reflections)
+    modes = find_other_modes(posterior, mode, lower, upper, trough, reflections, first_look)
     may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
     if method == "auto":
         method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
@@ -256,6 +259,7 @@ def find_other_modes(
     upper,
     trough: float = TROUGH,
     reflections: tuple[np.ndarray, ...] = (),
+    first_look: float = FIRST_LOOK,
 ) -> list[ThetaMode]:
     """Look for further modes: along the axes, where the density rises again away from the mode, where two
     hyperparameters have changed places or some have the other sign; search from there.
@@ -270,14 +274,14 @@ def find_other_modes(
     """
     if posterior.near is not None:
         start = replace(mode, log_posterior=posterior.near(mode.theta_star).log_posterior)
-        modes = find_other_modes(posterior.near, start, lower, upper, trough, reflections)
+        modes = find_other_modes(posterior.near, start, lower, upper, trough, reflections, first_look)
         modes = [replace(m, log_posterior=posterior(m.theta_star).log_posterior) for m in modes]
         return sorted(modes, key=lambda m: -m.log_posterior)
     d = len(mode.theta_star)
     modes = [mode]
-    rays = [_rise(mode, sign * axis, lower, upper, trough) for axis in np.eye(d) for sign in (1.0, -1.0)]
+    rays = [_rise(mode, sign * axis, lower, upper, trough, first_look) for axis in np.eye(d) for sign in (1.0, -1.0)]
     starts = in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
-    for start in starts + _elsewhere(posterior, mode, lower, upper, trough, reflections):
+    for start in starts + _elsewhere(posterior, mode, lower, upper, trough, reflections, first_look):
         if start is None:
             continue
         center = posterior.center
@@ -299,7 +303,13 @@ def _reflections(names: tuple[str, ...], logs) -> tuple[np.ndarray, ...]:
 
 
 def _elsewhere(
-    posterior: ThetaPosterior, mode: ThetaMode, lower, upper, trough: float, reflections: tuple[np.ndarray, ...]
+    posterior: ThetaPosterior,
+    mode: ThetaMode,
+    lower,
+    upper,
+    trough: float,
+    reflections: tuple[np.ndarray, ...],
+    first_look: float,
 ) -> list[np.ndarray]:
     """The mode with two hyperparameters exchanged, or with other signs, where a trough lies between."""
     d, found = len(mode.theta_star), []
@@ -309,7 +319,7 @@ def _elsewhere(
         exchanged[[i, j]] = exchanged[[j, i]]
         images.append(exchanged)
     for other in images:
-        if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < FIRST_LOOK:
+        if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < first_look:
             continue
         there = posterior(other, keep=False).log_posterior
         if not np.isfinite(there) or there < mode.log_posterior - trough:
@@ -321,14 +331,13 @@ def _elsewhere(
 
 
 def _rise(
-    mode: ThetaMode, direction: np.ndarray, lower, upper, trough: float
+    mode: ThetaMode, direction: np.ndarray, lower, upper, trough: float, first_look: float
 ) -> Generator[np.ndarray, Evaluation, np.ndarray | None]:
     """A point on a ray from which to search another mode: where the density rises, or where it must have risen before.
 
     The distances double, so that the slope of another mode towards this one, about half of the way, is met.
     """
-    near, value, slope = 0.0, mode.log_posterior, 0.0
-    far = FIRST_LOOK
+    near, value, slope, far = 0.0, mode.log_posterior, 0.0, first_look
     while True:
         theta = mode.to_theta(far * direction)
         if np.any(theta < lower) or np.any(theta > upper):

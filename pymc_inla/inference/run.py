@@ -11,7 +11,7 @@ from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
 from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import Draws, draw_joint
-from pymc_inla.inference.hyper_mode import ThetaMode, at_its_width, find_theta_mode
+from pymc_inla.inference.hyper_mode import FIRST_LOOK, FIRST_LOOK_DEAR, ThetaMode, at_its_width, find_theta_mode
 from pymc_inla.inference.inner import Shape
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import (
@@ -42,6 +42,9 @@ from pymc_inla.status import Status
 
 SIZE_OF_LINES = 5000
 """Latents and predictors of models in which 2000 values of three hyperparameters are affordable: 4 to 20 s"""
+
+DEAR = 30_000
+"""Latents and predictors of models in which an evaluation takes a tenth of a second or more"""
 
 
 def run_inference(
@@ -99,6 +102,7 @@ def run_inference(
         raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
     size = functions.n_x + functions.n_eta
     large = size > LARGE
+    first_look = FIRST_LOOK_DEAR if size > DEAR else FIRST_LOOK
     suit_cores(size)
     start = _checked_start(functions, theta_start)
     lower, upper = functions.theta_lower, functions.theta_upper
@@ -117,7 +121,7 @@ def run_inference(
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
     if integration != "eb":
-        mode = at_its_width(posterior, mode, lower, upper)
+        mode = at_its_width(posterior, mode, lower, upper, first_look)
     posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
 
     clock.stage("integration", 0.2)
@@ -133,6 +137,7 @@ def run_inference(
         max_points=budget,
         lines=size <= SIZE_OF_LINES and posterior.near is None,
         trough=TROUGH_LARGE if large else TROUGH,
+        first_look=first_look,
         names=names,
         logs=functions.theta_logs,
     )
