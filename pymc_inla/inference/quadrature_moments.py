@@ -94,14 +94,15 @@ def _predictor_moments(adjoint: PartAdjoint, mean_S, S, v, of_shared, rows: slic
     mean = offset + multiply(A_S, mean_S) + np.einsum("rc,rc->r", a, local.mean[inside])
     # a row moves with x_S directly, by A_r, and through the conditional means of its local latents, by a_r'B_g
     variance = np.einsum("rc,rcd,rd->r", a, local.variance[inside], a) + of_shared
+    # all at once: most of the time goes into picking the entries of S
+    moved = part.multiply(S, np.vstack([local.B.T, local.T(0)]) if part.b == 1 else local.B.T)
     for e in range(part.b):
-        moved = part.multiply(S, local.B[:, e])
-        variance += 2.0 * a[:, e] * multiply(A_pairs, moved)
+        variance += 2.0 * a[:, e] * multiply(A_pairs, moved[e])
         for d in range(part.b):
-            variance += a[:, e] * a[:, d] * local.of_blocks(local.B[:, d] * moved)[inside]
+            variance += a[:, e] * a[:, d] * local.of_blocks(local.B[:, d] * moved[e])[inside]
     third = np.zeros(len(mean))
     if part.b == 1:
-        a, spread = a[:, 0], part.multiply(S, local.T(0))
+        a, spread = a[:, 0], moved[1]
         along = multiply(A_pairs, spread) + a * local.of_blocks(local.B[:, 0] * spread)[inside]
         third = a**2 * (a * local.third(0)[inside] + 3.0 * along)
     sd = np.sqrt(np.maximum(variance, 0.0))
