@@ -2,8 +2,10 @@
 
 import numpy as np
 import pymc as pm
+import pytensor.sparse as ps
 import pytest
 import zoo
+from scipy import sparse
 
 import pymc_inla as pmi
 
@@ -55,6 +57,40 @@ def test_centered_and_noncentered_correlated_slopes():
 def test_dot_and_matmul():
     a, b = deterministic_fit(zoo.matrix_data("dot")), deterministic_fit(zoo.matrix_data("matmul"))
     np.testing.assert_allclose(marginal(b, "beta"), marginal(a, "beta"), atol=1e-8)
+
+
+SPARSE = {
+    "structured_dot": lambda Z, u: ps.structured_dot(ps.as_sparse_variable(Z), u[:, None])[:, 0],
+    "csc": lambda Z, u: ps.dot(ps.as_sparse_variable(Z.tocsc()), u[:, None]).flatten(),
+    "transposed": lambda Z, u: ps.dot(ps.as_sparse_variable(Z.T.tocsr()).T, u[:, None]).flatten(),
+    "from the left": lambda Z, u: ps.dot(u[None, :], ps.as_sparse_variable(Z.T.tocsc())).flatten(),
+}
+
+
+def group_counts_by(look_up):
+    rng = np.random.default_rng(14)
+    group = np.repeat(np.arange(10), 5)
+    Z = sparse.csr_matrix((np.ones(50), (np.arange(50), group)), shape=(50, 10))
+    y = rng.poisson(np.exp(1 + rng.normal(0, 0.5, 10)[group]))
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("tau", 1), shape=10)
+        eta = pm.Deterministic("eta", pm.Normal("a", 0, 2) + (u[group] if look_up is None else look_up(Z, u)))
+        pm.Poisson("y", pm.math.exp(eta), observed=y)
+    return deterministic_fit(model)
+
+
+@pytest.fixture(scope="module")
+def looked_up_by_index():
+    return group_counts_by(None)
+
+
+@pytest.mark.parametrize("form", SPARSE)
+def test_sparse_designs(form, looked_up_by_index):
+    """Sparse matrices of PyTensor, whose type is derived from that of dense ones."""
+    fit = group_counts_by(SPARSE[form])
+    for name in ("a", "u", "tau"):
+        np.testing.assert_allclose(marginal(fit, name), marginal(looked_up_by_index, name), atol=1e-8)
+    np.testing.assert_allclose(fit.posterior["eta"], looked_up_by_index.posterior["eta"], atol=1e-8)
 
 
 @pytest.mark.parametrize("k", [31, 45])

@@ -21,12 +21,10 @@ def compile_outputs(lgm: LatentGaussianModel):
         if names not in cache:
             expressions = [lgm.outputs[name] for name in names]
             above = set(ancestors(expressions))
-            batch = {
-                v: pt.tensor(name=f"batched_{k}", dtype="float64", shape=(None, *v.type.shape))
-                for k, v in enumerate(symbols)
-                if v in above
-            }
-            cache[names] = tuple(batch), compile_function(list(batch.values()), vectorize_graph(expressions, batch))
+            inputs = tuple(v for v in symbols if v in above)
+            # products with sparse matrices know no batches
+            build = _draw_by_draw if inputs and any(hasattr(v.type, "format") for v in above) else _vectorized
+            cache[names] = inputs, build(inputs, expressions)
         return cache[names]
 
     def outputs(draws_theta, draws_x, names=None):
@@ -58,6 +56,21 @@ def compile_outputs(lgm: LatentGaussianModel):
         return {name: result[name] for name in order}
 
     return outputs
+
+
+def _vectorized(inputs, expressions):
+    """A function of batches of the inputs."""
+    batch = {
+        v: pt.tensor(name=f"batched_{k}", dtype="float64", shape=(None, *v.type.shape)) for k, v in enumerate(inputs)
+    }
+    return compile_function(list(batch.values()), vectorize_graph(expressions, batch))
+
+
+def _draw_by_draw(inputs, expressions):
+    function = compile_function(list(inputs), expressions)
+    return lambda *batches: [
+        np.stack(one) for one in zip(*(function(*d) for d in zip(*batches, strict=True)), strict=True)
+    ]
 
 
 def _size(variable) -> int:

@@ -36,7 +36,7 @@ class StraightLine:
         for node in self.nodes:
             sources = [slot(variable) for variable in node.inputs]
             self.steps.append((_call(node), sources, [slot(variable) for variable in node.outputs]))
-        self.outputs = [slot(variable) for variable in graph.outputs]
+        self.outputs = [(slot(variable), _is_array(variable)) for variable in graph.outputs]
 
     def __call__(self, *arguments):
         values = self.values.copy()
@@ -50,7 +50,7 @@ class StraightLine:
                 else:
                     for at, value in zip(targets, result, strict=True):
                         values[at] = value
-        found = [np.asarray(values[at]) for at in self.outputs]
+        found = [np.asarray(values[at]) if array else values[at] for at, array in self.outputs]
         return found[0] if self.single else found
 
 
@@ -73,15 +73,20 @@ def _call(node):
         return _elementwise(node)
     if isinstance(op, DimShuffle):
         return _shuffle(op)
-    tensors = [isinstance(variable.type, TensorType) for variable in node.inputs]
+    arrays = [_is_array(variable) for variable in node.inputs]
 
     def perform(*inputs):
         storage = [[None] for _ in node.outputs]
         with PYTENSOR:
-            op.perform(node, [np.asarray(v) if t else v for v, t in zip(inputs, tensors, strict=True)], storage)
+            op.perform(node, [np.asarray(v) if a else v for v, a in zip(inputs, arrays, strict=True)], storage)
         return storage[0][0] if len(storage) == 1 else [cell[0] for cell in storage]
 
     return perform
+
+
+def _is_array(variable) -> bool:
+    # the type of sparse matrices is derived from that of tensors
+    return isinstance(variable.type, TensorType) and not hasattr(variable.type, "format")
 
 
 def _elementwise(node):

@@ -255,6 +255,7 @@ def _inverse_root(H):
     return root, -np.sum(np.log(np.diagonal(L, axis1=1, axis2=2)), axis=1)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a step too far: what is not finite is told by the result
 def integrate_part(c: ConditionalPart, x_S: np.ndarray, u_start: np.ndarray, rule: Rule) -> PartIntegral | None:
     """Integrate the local latents of one part at x_S; the search of their modes starts from u_start (G, b).
 
