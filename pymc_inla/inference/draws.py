@@ -1,27 +1,29 @@
 """Joint draws of (theta, x), and their importance weights.
 
 theta is drawn from the integrated density, not at its nodes. D centers, the k-means of the draws, get an inner
-approximation of their own, and x is drawn from that of the nearest center. With one or two hyperparameters cells are a
-small fraction of the posterior sd, in the tails too, and a center is the mean of its cell, so that the dependence
-between theta and x is blurred by less than Monte Carlo error. With more of them x is then moved as its conditional mode
-does from the center to its own theta, unless the model is large.
+approximation of their own, and x is drawn from that of the nearest center. From there it follows theta to its own value
+(see `follow`), unless the model is large.
 
-Each draw carries log p(y, x, theta) and the log density it was drawn from. Their ratios are Pareto-smoothed; when the
-shape k allows, the draws are resampled, and follow the target of the inner approximation rather than the approximation.
+Each draw carries log p(y, x, theta) and the log density it was drawn from, both as at its center but for the density of
+theta: their ratio is that of the inner approximation, and whether x has followed theta is asked separately. The ratios
+are Pareto-smoothed; when the shape k allows, the draws are resampled, and follow the target of the inner approximation
+rather than the approximation.
 Where few of them would be left, they are resampled from several times as many.
 Where a pass over the data per draw would be too dear, the densities are NaN and nothing is resampled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
+from pymc_inla.inference.follow import Portion, degree_of, distance_from_exact, follow_theta
 from pymc_inla.inference.integral import ThetaIntegral
-from pymc_inla.inference.mode_of_theta import ModeOfTheta, is_affordable
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
 from pymc_inla.inference.theta_posterior import ThetaPosterior
@@ -34,6 +36,13 @@ largest ratios do not matter, whatever their shape"""
 NEARLY_EQUAL = 0.95
 """Efficiency above which the shape of the largest ratios says nothing: they hardly differ"""
 LLOYD_STEPS = 20
+FAR = 1 / 3
+"""Share of centers that are there for draws far from all others, to which interpolation would not reach"""
+KEPT_BYTES = 4e8
+"""Size of the inner approximations at all centers up to which they are kept until draws have followed theta"""
+FITS, MORE_CENTERS = 0.3, 3
+"""Distance of linear predictors of draws from those at their own theta, in sd given theta, beyond which x is drawn
+again with more centers, and how many times as many"""
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
 MOST_TIMES = 10
@@ -71,6 +80,9 @@ class Draws:
     """Its Monte Carlo error; both are NaN where the ratios have no reliable mean"""
     weights: np.ndarray | None = None
     """(S,) importance weights, summing to one, of draws that were not resampled by them; None otherwise"""
+    off: float = np.nan
+    """Root mean square distance of linear predictors from those of draws at exactly their theta, in sd given theta,
+    before resampling; NaN where it was not measured"""
 
 
 def n_distinct(size: int, d: int, n_draws: int) -> int:
@@ -95,7 +107,11 @@ def draw_joint(
         n_x + n_eta, which decides how many values of theta are evaluated.
     """
     densities = n_draws * size <= MAX_DENSITY_WORK
-    drawn = _propose(posterior, integral, n_draws, seed, size=size, densities=densities)
+    centers = n_distinct(size, integral.density.d, n_draws)
+    drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities)
+    if drawn.measure_off() > FITS:
+        centers = min(MORE_CENTERS * centers, n_draws)
+        drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities)
     if not densities:
         return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, np.nan, np.nan, False, np.nan, np.nan)
     smooth, k_hat, efficiency = _weights(drawn.log_ratio)
@@ -105,7 +121,7 @@ def draw_joint(
     elif integral.method == "none" and GOOD_EFFICIENCY < efficiency < NEARLY_EQUAL and n_draws >= FEW:
         times = min(MOST_TIMES, SHAPE_WORK // (n_draws * size))
     if times > 1:
-        drawn = _propose(posterior, integral, int(times) * n_draws, seed, size=size, densities=True)
+        drawn = _propose(posterior, integral, int(times) * n_draws, seed, centers, densities=True)
         smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     n = len(smooth)
     evidence, evidence_error = np.nan, np.nan
@@ -125,7 +141,7 @@ def draw_joint(
     taken = drawn.theta[rows], x, drawn.log_p[rows], drawn.log_q[rows]
     if weighted:
         efficiency *= n / n_draws
-    return Draws(*taken, k_hat, efficiency, resampled, evidence, evidence_error, weights)
+    return Draws(*taken, k_hat, efficiency, resampled, evidence, evidence_error, weights, drawn.measure_off())
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,8 @@ class _Proposal:
     log_p: np.ndarray
     log_q: np.ndarray
     log_ratio: np.ndarray
+    measure_off: Callable[[], float]
+    """See `follow.distance_from_exact`"""
 
 
 def _weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -152,19 +170,24 @@ def _propose(
     integral: ThetaIntegral,
     n_draws: int,
     seed: np.random.SeedSequence,
+    n_centers: int,
     *,
-    size: int,
     densities: bool,
 ) -> _Proposal:
-    """Draws of theta from the integrated density, and of x at the centers nearest to them."""
+    """Draws of theta from the integrated density, and of x by the centers nearest to them."""
     theta_seed, x_seed, order_seed = seed.spawn(3)
-    rng = np.random.default_rng(theta_seed)
-    centers = _centers(integral, n_distinct(size, integral.density.d, n_draws), rng)
-    moves = len(centers) > 1
+    rng, d = np.random.default_rng(theta_seed), integral.density.d
+    centers = _centers(integral, n_centers, rng)
+    moves, degree = len(centers) > 1, 0
     if moves:
         theta = draw_theta(integral.density, n_draws, rng)
-        theta = theta if len(theta.T) <= 2 else _spread(theta, integral.density, rng)
-        centers, owner = _k_means(theta, centers, integral)
+        theta = theta if d <= 2 else _spread(theta, integral.density, rng)
+        # not where a pass over the data per draw is too dear
+        degree = degree_of(d, len(centers), n_draws, posterior.bytes_per_point) if densities else 0
+        far = int(FAR * len(centers)) if degree else 0
+        centers, owner = _k_means(theta, centers[far:], integral)
+        if far:
+            centers, owner = _with_farthest(theta, centers, far, integral)
     else:
         theta, owner = np.repeat(centers, n_draws, axis=0), np.zeros(n_draws, dtype=int)
     D = len(centers)
@@ -174,39 +197,56 @@ def _propose(
     log_p, log_q, log_ratio = np.empty(n_draws), np.empty(n_draws), np.empty(n_draws)
     log_density, at_once = integral.density.log_density_at, max(1, SAMPLED_AT_ONCE // x.shape[1])
     theta_out[row] = theta
-    mode = ModeOfTheta(integral) if moves and theta.shape[1] > 2 and is_affordable(x.shape[1], integral) else None
+    kept: list = [None] * (D + 1)
+    portions_at: list[list[Portion]] = [[] for _ in range(2 * D + 1)]
 
-    def sample_at(point, mine: np.ndarray, center_seed: np.random.SeedSequence) -> None:
-        """Draw x at a center into the rows of the draws that belong to it."""
+    def sample_at(point, k: int, mine: np.ndarray, center_seed: np.random.SeedSequence) -> list[Portion]:
+        """Draw x at the center k into the rows of the draws that belong to it."""
         at_center = float(log_density(point.theta[None])[0])
 
-        def sample_some(work) -> None:
+        def sample_some(work) -> Portion:
             some, some_seed = work
-            sample = point.sample(np.random.default_rng(some_seed), len(some), densities=densities)
+            sample = point.sample(
+                np.random.default_rng(some_seed), len(some), densities=densities, repeatable=degree > 0
+            )
             target = row[some]
-            x[target] = sample.x if mode is None else sample.x + mode.change(point.theta, theta[some])
-            # Around a center theta moves, and x with it or not at all: both densities change by that of theta.
+            x[target] = sample.x
+            # both densities change from the center by that of theta
             moved = log_density(theta[some]) - at_center if moves else 0.0
             log_q[target] = sample.log_q + at_center + moved
             log_p[target] = sample.log_joint + moved
             log_ratio[target] = log_p[target] - log_q[target]
+            return Portion(k, target, theta[some], some_seed, sample.scores)
 
         portions = [mine[start : start + at_once] for start in range(0, len(mine), at_once)]
-        if portions:
-            first, *others = zip(portions, center_seed.spawn(len(portions)), strict=True)
-            sample_some(first)  # which prepares what all draws at a center share
-            for _ in map_in_order(sample_some, others):
-                pass
+        if not portions:
+            return []
+        first, *others = zip(portions, center_seed.spawn(len(portions)), strict=True)
+        # the first one prepares what all draws at a center share
+        return [sample_some(first), *map_in_order(sample_some, others)]
+
+    def sample_own(k: int, point) -> None:
+        portions_at[k] = sample_at(point, k, np.flatnonzero(owner == k), seeds[k])
+        if degree and D * posterior.bytes_per_point <= KEPT_BYTES:
+            kept[k] = point
 
     seeds = x_seed.spawn(2 * D + 1)
-    found = posterior.each(lambda k, point: sample_at(point, np.flatnonzero(owner == k), seeds[k]), centers)
-    usable = np.append([np.isfinite(e.log_posterior) for e in found], True)
+    found = posterior.each(sample_own, centers)
+    usable = np.flatnonzero(np.append([np.isfinite(e.log_posterior) for e in found], True))
     # Draws of a center without an inner approximation go to the nearest one that has it.
-    centers, lost = np.vstack([centers, integral.mode.theta_star])[usable], np.flatnonzero(~usable[owner])
-    nearest = _nearest(theta[lost], centers, integral) if len(lost) else lost
+    centers, lost = np.vstack([centers, integral.mode.theta_star]), np.flatnonzero(~np.isin(owner, usable))
+    nearest = usable[_nearest(theta[lost], centers[usable], integral)] if len(lost) else lost
     for k in np.unique(nearest):
-        sample_at(posterior.point(centers[k]), lost[nearest == k], seeds[D + k])
-    return _Proposal(theta_out, x, log_p, log_q, log_ratio)
+        portions_at[D + k] = sample_at(posterior.point(centers[k]), k, lost[nearest == k], seeds[D + k])
+    portions = [portion for portions in portions_at for portion in portions]
+    if degree:
+        follow_theta(x, portions, centers, kept, usable, posterior, integral, degree)
+
+    @cache
+    def measure_off() -> float:
+        return distance_from_exact(x, portions, posterior, np.random.default_rng(seeds[-1])) if degree else np.nan
+
+    return _Proposal(theta_out, x, log_p, log_q, log_ratio, measure_off)
 
 
 def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
@@ -249,6 +289,19 @@ def _k_means(theta: np.ndarray, centers: np.ndarray, integral: ThetaIntegral) ->
     unlikely = log_density(centers) < lowest
     centers[unlikely] = theta[_nearest(centers[unlikely], theta, integral)]
     return centers, owner
+
+
+def _with_farthest(
+    theta: np.ndarray, centers: np.ndarray, n: int, integral: ThetaIntegral
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centers and, one after the other, n more: the value that is farthest from all; and the nearest of every value."""
+    z = integral.mode.to_z(theta)
+    distance = cKDTree(integral.mode.to_z(centers)).query(z)[0]
+    for _ in range(n):
+        far = int(np.argmax(distance))
+        centers = np.vstack([centers, theta[far]])
+        distance = np.minimum(distance, np.linalg.norm(z - z[far], axis=1))
+    return centers, _nearest(theta, centers, integral)
 
 
 def _systematic_rows(weights: np.ndarray, n: int, rng) -> np.ndarray:

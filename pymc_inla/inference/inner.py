@@ -66,6 +66,8 @@ class Sample:
     """(m,) log density of each draw under the approximation, given theta"""
     log_joint: np.ndarray
     """(m,) log p(y, x | theta) + log p(theta), of the same variables as log_q"""
+    scores: np.ndarray | None = None
+    """(m, ...) what `repeat` needs beside the random numbers, where it was asked for"""
 
 
 def spacing(n: int, most: int | None) -> int:
@@ -114,9 +116,12 @@ class InnerPoint(Protocol):
     def cavities(self) -> Cavities:
         """p~(eta_r | theta, y without the observation of r), where every observation has one linear predictor."""
 
-    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
-        """m draws of x given theta; without `densities`, which cost a pass over the data per draw, log_q and log_joint
-        are NaN."""
+    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True, repeatable: bool = False) -> Sample:
+        """m draws of x given theta, with what it takes to repeat them elsewhere if asked for; without `densities`,
+        which cost a pass over the data per draw, log_q and log_joint are NaN."""
+
+    def repeat(self, rng: np.random.Generator, m: int, scores: np.ndarray | None) -> np.ndarray:
+        """(m, n_x) what a sample at another theta would be at this one: from the same random numbers."""
 
 
 class InnerApproximation(Protocol):

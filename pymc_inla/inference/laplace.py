@@ -205,13 +205,13 @@ class LaplacePoint:
         covariance = A @ self.mode.factor.solve(A.T.toarray())
         return covariance**3 @ self.third_derivative(np.ones(f.n_eta))
 
-    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
+    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True, repeatable: bool = False) -> Sample:
         """m draws from N(x* + shift, S), or from the copula."""
         f, mode = self.approximation.functions, self.mode
         if self.copula is not None:
             deviation, log_q = self.copula.sample(rng, m)
             x = mode.x + deviation
-            return Sample(x, log_q, self._log_joint(x))
+            return Sample(x, log_q, self._log_joint(x) if densities else np.full(m, np.nan))
         deviation = mode.factor.sample(rng.standard_normal((m, f.n_x)).T)
         center = mode.x + self.mean_shift
         log_q = np.full(m, np.nan)
@@ -233,6 +233,10 @@ class LaplacePoint:
             form = np.einsum("ij,ij->j", d, Q @ d) + W @ (Ad[f.W_rows] * Ad[f.W_cols])
             log_q[at] = 0.5 * (mode.factor.log_determinant - free * np.log(2 * np.pi) - form)
         return Sample(x, log_q, self._log_joint(x))
+
+    def repeat(self, rng: np.random.Generator, m: int, scores: None) -> np.ndarray:
+        """(m, n_x) what a sample at another theta would be at this one."""
+        return self.sample(rng, m, densities=False).x
 
     def _log_joint(self, x: np.ndarray) -> np.ndarray:
         """log p(y, x, theta) of x (m, n_x), (m,)"""

@@ -135,11 +135,17 @@ class QuadraturePoint:
         start = remove_own(posterior.mean, posterior.sd**2, gradient, np.maximum(W, 0.0))
         return match(f, self.theta, posterior, start)
 
-    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
+    def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True, repeatable: bool = False) -> Sample:
         """m draws of x given theta. See `pymc_inla.inference.quadrature_draws`."""
         from pymc_inla.inference.quadrature_draws import draw
 
-        return draw(self, rng, m, densities=densities)
+        return draw(self, rng, m, densities=densities, repeatable=repeatable)
+
+    def repeat(self, rng: np.random.Generator, m: int, scores: np.ndarray) -> np.ndarray:
+        """(m, n_x) what a sample at another theta would be at this one. See `pymc_inla.inference.quadrature_draws`."""
+        from pymc_inla.inference.quadrature_draws import repeat
+
+        return repeat(self, rng, m, scores)
 
 
 @dataclass(frozen=True)

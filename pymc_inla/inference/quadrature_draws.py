@@ -144,7 +144,7 @@ def _spline(spacing: float, low: float, high: float) -> tuple[np.ndarray, np.nda
     return number, CubicSpline(number, np.eye(len(number)), axis=0)(number, 1)
 
 
-def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> Sample:
+def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True, repeatable: bool = False) -> Sample:
     """m draws of x.
 
     Parameters
@@ -152,14 +152,17 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
     point : QuadraturePoint
     densities : bool
         Whether log_q and log_joint are computed; costs 2 REACH / spacing + 2 passes over the data per draw.
+    repeatable : bool
+        Whether scores are computed.
     """
     blocks, integral = point.approximation.blocks, point.integral
     x = np.empty((m, blocks.n_S + blocks.local.size))
     log_q, log_joint = np.full(m, np.nan), np.full(m, np.nan)
+    scores = np.empty((m, blocks.G, blocks.b)) if repeatable else None
     deviation, log_q_S = point.shared.sample(rng, m)
     x_S = integral.x_S + deviation
     local = point.conditional_draws
-    if densities:
+    if densities or repeatable:
         local.prepare_exact(x_S)
     size = local.n_candidates * (blocks.G + point.approximation.functions.n_eta) if densities else blocks.G
     for part in np.array_split(np.arange(m), min(m, 1 + m * size // BATCH)):
@@ -168,11 +171,34 @@ def draw(point, rng: np.random.Generator, m: int, *, densities: bool = True) -> 
             log_q[part], log_joint[part] = log_q_S[part] + log_conditional, joint + point.log_prior_theta
         else:
             u = local.shifted(rng, x_S[part])
+        if repeatable:
+            scores[part] = local.scores(x_S[part], u)
         rows = x[part[0] : part[-1] + 1]
         rows[:, blocks.shared] = x_S[part]
         u += local.prior_mean(x_S[part])
         rows[:, blocks.place] = u.reshape(len(part), -1)
-    return Sample(x, log_q, log_joint)
+    return Sample(x, log_q, log_joint, scores)
+
+
+def repeat(point, rng: np.random.Generator, m: int, scores: np.ndarray) -> np.ndarray:
+    """Draws of x from the random numbers of a sample at another theta: of x_S from the same normals, of x_L as many
+    conditional sds from their conditional means.
+
+    Parameters
+    ----------
+    point : QuadraturePoint
+    scores : (m, G, b) array
+        Of the sample.
+    """
+    blocks, local = point.approximation.blocks, point.conditional_draws
+    x_S = point.integral.x_S + point.shared.sample(rng, m)[0]
+    local.prepare_exact(x_S)
+    u = local.of_scores(x_S, scores)
+    u += local.prior_mean(x_S)
+    x = np.empty((m, blocks.n_S + blocks.local.size))
+    x[:, blocks.shared] = x_S
+    x[:, blocks.place] = u.reshape(m, -1)
+    return x
 
 
 class ConditionalDraws:
@@ -266,6 +292,21 @@ class ConditionalDraws:
         if self.blocks.n_S == 0:
             return np.broadcast_to(self.mean, (len(x_S), *self.mean.shape))
         return self.mean + self._times(self.drift, x_S - self.integral.x_S)
+
+    def scores(self, x_S, u) -> np.ndarray:
+        """How far u (B, G, b) is from its conditional means, in the root of its conditional covariance, (B, G, b)"""
+        distance = u - self.moved_mean(x_S)
+        for k in range(self.blocks.b):
+            for other in range(k):
+                distance[..., k] -= self.root[:, k, other] * distance[..., other]
+            distance[..., k] /= self.root[:, k, k]
+        return distance
+
+    def of_scores(self, x_S, scores) -> np.ndarray:
+        """u (B, G, b) that have these scores"""
+        if self.blocks.b == 1:
+            return self.moved_mean(x_S) + self.root[:, 0] * scores
+        return self.moved_mean(x_S) + np.einsum("gcd,mgd->mgc", self.root, scores)
 
     def prior_mean(self, x_S) -> np.ndarray | float:
         """What u has to be moved by from the coordinates of the integral, (B, G, b)"""

@@ -42,6 +42,8 @@ GAP_CHECK = 0.05
 are off by 0.1 are seen from about 6000 effective draws on."""
 LEFT_OUT = 0.1
 """Design points without a value, per point with one, from which on too much is interpolated"""
+OFF_CHECK, OFF_BAD = 0.4, 1.0
+"""Sd given the hyperparameters by which linear predictors of the draws may be off: sds grow by 8 % and by 40 %"""
 APART_CHECK = 0.1
 """The same for draws that were not resampled"""
 COMPARED = 1_000_000
@@ -182,6 +184,7 @@ def judge(
     not_normal: float = 0.0,
     missed: float = 0.0,
     farther: bool = False,
+    off: float = np.nan,
 ) -> Reliability:
     """Verdict "good", "check" or "bad" with its reasons.
 
@@ -193,6 +196,9 @@ def judge(
         Share of the posterior of the latents, given the hyperparameters, in other modes than theirs.
     farther : bool
         Whether nodes of the marginals reach far into the tails of local latents, where few or no draws are.
+    off : float
+        Root mean square distance of linear predictors of the draws from where their hyperparameters would have them, in
+        sd given these.
 
     Returns
     -------
@@ -296,6 +302,13 @@ def judge(
             "millions) that double precision loses the information on what the groups share; give the counts in larger "
             'units, or use strategy="laplace" and compare with NUTS',
         )
+    if off > OFF_CHECK:
+        say(
+            2 if off > OFF_BAD else 1,
+            "draws: latents and hyperparameters of a draw do not fit each other: linear predictors, and all that is "
+            f"computed from both, are off by about {off:.2f} sd; believe the marginals. The latents may be in units of "
+            "a hyperparameter (u = sd * Normal(0, 1)): give them its scale instead (u = Normal(0, sd))",
+        )
     if np.isposinf(k_hat) and efficiency < NONE_LEFT:
         say(2, "draws: nearly all of them have no importance weight: the approximation misses the posterior")
     unchecked = np.isnan(change.shift) or (method == "none" and efficiency < NEARLY_EQUAL)
@@ -313,6 +326,7 @@ def judge(
         "draws_gap": gap,
         "k_hat": k_hat,
         "importance_efficiency": efficiency,
+        "draws_off": off,
         "theta_k_hat": theta_k_hat,
         "cancellation": cancellation,
     }

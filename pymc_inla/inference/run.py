@@ -188,6 +188,7 @@ def run_inference(
         quadrature_fits=choice.quadrature_fits and choice.strategy != "quadrature",
         gap=draws_gap(draws, latent_summary, None if integral.method in ("eb", "none") else theta_summary),
         resampled=draws.resampled,
+        off=draws.off,
         n_undefined=undefined(latent_summary, theta_summary, predictor_summary),
         theta_k_hat=integral.k_hat,
         cancellation=cancellation,

@@ -1,6 +1,7 @@
 """Inner approximations with known densities of theta, and a small model whose posterior has a closed form."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from scipy import sparse, stats
@@ -34,7 +35,10 @@ class KnownPoint:
     def eta_moments(self, most=None):
         return self.moments()
 
-    def sample(self, rng, m, *, densities=True):
+    def repeat(self, rng, m, scores):
+        return self.sample(rng, m).x
+
+    def sample(self, rng, m, *, densities=True, repeatable=False):
         z = rng.standard_normal((m, 1))
         log_q = stats.norm.logpdf(z[:, 0]) - np.log(self.sd)
         return Sample(self.x_star + self.sd * z, log_q, log_q + self.log_posterior)
@@ -45,6 +49,9 @@ class KnownDensity:
     """An inner approximation with log density `f`."""
 
     f: object
+    functions = SimpleNamespace(
+        A_pattern=Pattern.from_matrix(np.eye(1)), design=lambda theta: Design(np.ones(1), np.zeros(1))
+    )
 
     def evaluate(self, theta, start=None, *, gradient=True):
         h = 1e-5

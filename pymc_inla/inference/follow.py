@@ -1,0 +1,132 @@
+"""Draws of x follow theta, from the center that they were drawn at to their own value.
+
+x is made of random numbers, and from the same ones it changes smoothly with theta: for a normal distribution
+x*(theta) + L(theta)^-T z. So a draw at its own theta is interpolated between what its random numbers give at the
+centers around, by a polynomial. What depends on x and theta, as eta = A(theta) x, is then that of a draw at its own
+theta: where the latents are not centered, eta may be known a hundred times better than x, whose scale is that of theta.
+
+How far linear predictors are from those of draws at exactly their own theta is measured for a few.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from pymc_inla.inference.emulator import monomials
+from pymc_inla.inference.integral import ThetaIntegral
+from pymc_inla.inference.theta_posterior import ThetaPosterior
+
+MORE = 1.5
+"""Centers around, per coefficient of a polynomial"""
+WORK = 1e10
+"""Draws times centers around times numbers of a point up to which draws follow theta: a second or two"""
+SMALLEST = 1e-6
+"""Singular value, relative to the largest one, from which on a direction in which centers differ counts"""
+COMPARED = 16
+"""Draws whose linear predictors are compared"""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Draws at one center."""
+
+    center: int
+    rows: np.ndarray
+    """(m,) of x"""
+    theta: np.ndarray
+    """(m, d) their own"""
+    seed: np.random.SeedSequence
+    scores: np.ndarray | None
+    """(m, ...), of `Sample`"""
+
+    def repeated(self, point) -> np.ndarray:
+        """(m, n_x) what they would be at another point"""
+        return point.repeat(np.random.default_rng(self.seed), len(self.rows), self.scores)
+
+
+def degree_of(d: int, centers: int, n_draws: int, bytes_per_point: float) -> int:
+    """Degree of the polynomial: 2, or 1, or 0 where draws stay as they are, by how many centers there are and what work
+    it takes."""
+    for degree in (2, 1):
+        around = _around(d, degree)
+        if around < centers and n_draws * around * bytes_per_point / 8 <= WORK:
+            return degree
+    return 0
+
+
+def _around(d: int, degree: int) -> int:
+    return int(np.ceil(MORE * (comb(d + degree, degree) - 1)))
+
+
+def follow_theta(
+    x: np.ndarray,
+    portions: list[Portion],
+    centers: np.ndarray,
+    points: list,
+    usable: np.ndarray,
+    posterior: ThetaPosterior,
+    integral: ThetaIntegral,
+    degree: int,
+) -> None:
+    """Move draws in place.
+
+    Parameters
+    ----------
+    x : (S, n_x) array
+        As drawn at the centers.
+    centers : (D, d) array
+    points : list of InnerPoint or None
+        At the centers, as far as they were kept.
+    usable : int array
+        Centers that have one.
+    """
+    z = integral.mode.to_z(centers)
+    around = usable[cKDTree(z[usable]).query(z, min(_around(centers.shape[1], degree) + 1, len(usable)))[1]]
+    used: list[list[tuple[Portion, np.ndarray]]] = [[] for _ in centers]
+    for portion in portions:
+        others = around[portion.center]
+        others = others[np.any(z[others] != z[portion.center], axis=1)]
+        steps, own = z[others] - z[portion.center], integral.mode.to_z(portion.theta) - z[portion.center]
+        weights = interpolation(steps, own, degree)
+        x[portion.rows] *= 1.0 - weights.sum(axis=1, keepdims=True)
+        for other, w in zip(others, weights.T, strict=True):
+            used[other].append((portion, w[:, None]))
+    for theta, point, uses in zip(centers, points, used, strict=True):
+        if uses:
+            point = posterior.point(theta) if point is None else point
+        for portion, w in uses:
+            x[portion.rows] += w * portion.repeated(point)
+
+
+def interpolation(steps: np.ndarray, own: np.ndarray, degree: int) -> np.ndarray:
+    """Weights (m, K) of values at steps (K, d) from a center that carry what they differ by from the value there over
+    to other steps (m, d): exact for polynomials, and the smaller, the farther away."""
+    near = 1.0 / np.linalg.norm(steps, axis=1)
+    columns = monomials(steps, degree)[:, 1:] * near[:, None]
+    return monomials(own, degree)[:, 1:] @ np.linalg.pinv(columns, rcond=SMALLEST) * near
+
+
+def distance_from_exact(
+    x: np.ndarray, portions: list[Portion], posterior: ThetaPosterior, rng: np.random.Generator
+) -> float:
+    """Root mean square distance of linear predictors of a few draws from those of draws from the same random numbers at
+    exactly their theta, in sd given theta. NaN where it cannot be told."""
+    f, found = posterior.inner.functions, []
+    sizes = np.array([len(portion.rows) for portion in portions])
+    ends = np.cumsum(sizes)
+    for draw in rng.choice(ends[-1], min(COMPARED, ends[-1]), replace=False):
+        k = int(np.searchsorted(ends, draw, side="right"))
+        portion, j = portions[k], draw - ends[k] + sizes[k]
+
+        def compare(_, point, portion=portion, j=j) -> None:
+            A = f.A_pattern.to_matrix(f.design(point.theta).A)
+            sd = point.eta_moments().sd
+            distance = A @ (x[portion.rows[j]] - portion.repeated(point)[j])
+            found.append(np.mean((distance[sd > 0] / sd[sd > 0]) ** 2))
+
+        posterior.each(compare, portion.theta[j : j + 1])
+    return float(np.sqrt(np.mean(found))) if found else np.nan
