@@ -22,6 +22,8 @@ from pymc_inla.inference.lattice import LatticeMarginal
 FARTHEST = 4.5
 SIZES = {2: 361, 3: 91}
 """Scores from -FARTHEST to FARTHEST, by the number of hyperparameters"""
+JUMP = 1.5
+"""Ratio of slopes from segment to segment from which on they say that there is a gap"""
 CLOUD = 2**15
 SPREAD = 1.3
 """Sd of the scores of the cloud: a rare arm of the density may hold much of a variance"""
@@ -111,12 +113,15 @@ class TriangularDensity:
         last = rows.shape[1] - 1
         at = np.clip(np.sum(rows <= value[:, None], axis=1) - 1, 0, last - 1)
         low = rows[each, at]
-        share = np.clip((value - low) / np.maximum(rows[each, at + 1] - low, 1e-300), -1e3, 1e3)
+        own = np.maximum(rows[each, at + 1] - low, 1e-300)
+        share = np.clip((value - low) / own, -1e3, 1e3)
         # central differences at both ends of the segment, and linear between
         below, above = np.maximum(at - 1, 0), np.minimum(at + 2, last)
         left = (rows[each, at + 1] - rows[each, below]) / (at + 1 - below)
         right = (rows[each, above] - low) / (above - at)
         slope = left + np.clip(share, 0, 1) * (right - left)
+        # beside a gap, which one segment spans, that of the segment: cloud and draws have this density
+        slope = np.where(np.maximum(slope, own) > JUMP * np.minimum(slope, own), own, slope)
         score = -FARTHEST + h * (at + share)
         return -0.5 * score**2 - 0.5 * np.log(2 * np.pi) - np.log(np.maximum(slope, 1e-300) / h), score
 
