@@ -17,6 +17,8 @@ from pymc_inla.output.density import GridDensity, find_mode
 
 QUANTILE_NAMES = tuple(f"q{100 * q:g}" for q in QUANTILES)
 STATISTICS = ("mean", "sd", "mode", *QUANTILE_NAMES)
+FAR_OUT = -60.0, -40.0, 40.0, 60.0
+"""Values of theta at which a bounded function is at its bounds to all digits, and no exponential overflows"""
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,11 @@ def exact_elements(table: GridValues, columns: np.ndarray, marginals: Marginals)
     """(statistics, density) of each element that is a monotone function of its own element of theta, None of others."""
     pieces = []
     for j, column in enumerate(columns):
-        values, slopes, quantiles = table.element(j)
+        values, slopes, quantiles, bounded = table.element(j)
         steps = np.diff(values)
         monotone = not (np.any(steps < 0) and np.any(steps > 0))
         pieces.append(
-            change_variable(marginals, column, values, slopes, quantiles) if column >= 0 and monotone else None
+            change_variable(marginals, column, values, slopes, quantiles, bounded) if column >= 0 and monotone else None
         )
     return pieces
 
@@ -175,12 +177,12 @@ def derived_marginals(
         return NamedMarginals({}, {})
     statistics, densities = {}, {}
     for name, table in evaluate_grids(sources, marginals, evaluate).items():
-        values, slopes, quantiles = table.element(0)
+        values, slopes, quantiles, bounded = table.element(0)
         steps = np.diff(values)
         if not np.all(np.isfinite(values)) or not (np.all(steps > 0) or np.all(steps < 0)):
             continue
         (j,) = dict(sources)[name]
-        row, densities[name] = change_variable(marginals, j, values, slopes, quantiles)
+        row, densities[name] = change_variable(marginals, j, values, slopes, quantiles, bounded)
         statistics[name] = row
     return NamedMarginals(statistics, densities)
 
@@ -227,9 +229,11 @@ class GridValues:
     """(G, size) derivatives"""
     quantiles: np.ndarray
     """(len(QUANTILES), size) values at the quantiles of theta"""
+    bounded: np.ndarray
+    """(size,) whether the function is"""
 
-    def element(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.values[:, j], self.slopes[:, j], self.quantiles[:, j]
+    def element(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+        return self.values[:, j], self.slopes[:, j], self.quantiles[:, j], bool(self.bounded[j])
 
 
 def evaluate_grids(sources, marginals: Marginals, evaluate: Callable) -> dict[str, GridValues]:
@@ -249,17 +253,35 @@ def evaluate_grids(sources, marginals: Marginals, evaluate: Callable) -> dict[st
     # step of central differences that balances truncation (step^2) and rounding (eps / step)
     step = 6e-6 * np.maximum(np.ptp(points, axis=0), 1e-3)
     theta = np.concatenate([points, points + step, points - step, marginals.quantiles.T])
-    found = evaluate(theta, tuple(name for name, _ in sources))
+    names = tuple(name for name, _ in sources)
+    found = evaluate(theta, names)
+    with np.errstate(all="ignore"):
+        ends = evaluate(np.repeat(np.array(FAR_OUT)[:, None], theta.shape[1], axis=1), names)
     tables = {}
     for name, columns in sources:
         values, above, below, quantiles = np.split(
             np.asarray(found[name], float).reshape(len(theta), -1), [len(points) * k for k in (1, 2, 3)]
         )
-        tables[name] = GridValues(values, (above - below) / (2 * step[columns]), quantiles)
+        tables[name] = GridValues(values, (above - below) / (2 * step[columns]), quantiles, _bounded(ends[name]))
     return tables
 
 
-def change_variable(marginals: Marginals, j: int, values: np.ndarray, slopes: np.ndarray, quantiles: np.ndarray):
+def _bounded(ends: np.ndarray) -> np.ndarray:
+    """Which elements of a variable, at FAR_OUT, change no more"""
+    lowest, low, high, highest = np.asarray(ends, float).reshape(len(FAR_OUT), -1)
+    with np.errstate(all="ignore"):
+        steps, whole = np.maximum(np.abs(low - lowest), np.abs(highest - high)), np.abs(highest - lowest)
+        return np.isfinite(whole) & (steps < 1e-9 * whole)
+
+
+def change_variable(
+    marginals: Marginals,
+    j: int,
+    values: np.ndarray,
+    slopes: np.ndarray,
+    quantiles: np.ndarray,
+    bounded: bool,
+):
     """Statistics and density of g(theta_j), for a monotone g, from those of theta_j.
 
     Moments are integrals over theta (trapezoidal rule, which converges fast for densities that vanish at both ends);
@@ -275,12 +297,14 @@ def change_variable(marginals: Marginals, j: int, values: np.ndarray, slopes: np
         g and its derivative on the grid of theta_j
     quantiles : ndarray (len(QUANTILES),)
         g at the quantiles of theta_j
+    bounded : bool
+        Whether g is: then it has all moments, and little of them is outside of the grid, as little of the mass is.
     """
     theta, density = marginals.grid[j], marginals.density[j]
     mass = np.trapezoid(density, theta)
     mean = np.trapezoid(values * density, theta) / mass
     sd = np.sqrt(np.trapezoid((values - mean) ** 2 * density, theta) / mass)
-    first, second = moments_on_grid(values, density)
+    first, second = (True, True) if bounded else moments_on_grid(values, density)
     mean, sd = mean if first else np.nan, sd if second else np.nan
     slopes = np.abs(slopes)
     natural_density = np.divide(density, slopes * mass, out=np.zeros_like(density), where=slopes > 0)

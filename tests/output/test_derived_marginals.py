@@ -1,5 +1,7 @@
 """Scalars of a model that are functions of one hyperparameter have deterministic marginals, as it has."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pymc as pm
@@ -117,3 +119,22 @@ def test_marginal_of_an_exact_element_is_that_of_the_summary(cutpoints):
     """Densities are stored of whole variables, so that this one is estimated from draws: 3 standard errors of 400."""
     density, row = pmi.marginal(cutpoints[0], "c", c_dim_0=0), pmi.summary(cutpoints[0], "c").loc["c[0]"]
     assert abs(density.mean - row["mean"]) < 3 * row["sd"] / np.sqrt(400)
+
+
+def test_bounded_variables_have_all_moments():
+    """The position of one of two peaks: its marginal has two modes far apart, beyond which the grid ends."""
+    rng = np.random.default_rng(3)
+    t = np.linspace(0, 20, 60)
+    y = 4 * np.exp(-0.5 * (t - 6) ** 2) + 3 * np.exp(-0.5 * (t - 13) ** 2) + rng.normal(0, 0.3, 60)
+    with pm.Model():
+        h, c = pm.Normal("h", 0, 5, shape=2), pm.Uniform("c", 0, 20, shape=2)
+        peaks = h[0] * pm.math.exp(-0.5 * (t - c[0]) ** 2) + h[1] * pm.math.exp(-0.5 * (t - c[1]) ** 2)
+        pm.Normal("y", peaks, pm.HalfNormal("s", 1), observed=y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pmi.errors.ReliabilityWarning)
+            idata = pmi.fit(draws=200, chains=1, random_seed=1, progressbar=False)
+    table = pmi.summary(idata, "c")
+    assert np.all(np.isfinite(table[["mean", "sd"]].to_numpy(dtype=float)))
+    # the two orders are as likely
+    np.testing.assert_allclose(table["mean"].to_numpy(dtype=float), 9.5, atol=0.5)
+    assert not any("no finite mean" in message for message in pmi.reliability(idata).messages)
