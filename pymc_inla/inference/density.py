@@ -43,6 +43,10 @@ class IntegratedDensity:
     """(m, d) to (m,): log of the normalized density"""
     marginals: tuple[Marginal, ...] | None = None
     """One per component of theta, to many digits, where there is a grid or there are lines"""
+    parts: tuple[IntegratedDensity, ...] = ()
+    """What it is a mixture of, where its modes lie apart..."""
+    part_of: Callable[[np.ndarray], np.ndarray] | None = None
+    """...and which of them theta belongs to, (m, d) to (m,)"""
 
     @property
     def d(self) -> int:
@@ -81,7 +85,7 @@ def theta_marginals(density: IntegratedDensity) -> Marginals:
         )
     mean, sd = density.mean, np.sqrt(np.diag(density.covariance))
     quantiles = theta_quantiles(density)
-    grids, densities = zip(*(_line_density(density, j, mean[j], sd[j]) for j in range(d)), strict=True)
+    grids, densities = zip(*(_line_density(density, j) for j in range(d)), strict=True)
     grid, values = np.array(grids), np.array(densities)
     mode = np.array([_refined_argmax(grid[j], values[j]) for j in range(d)])
     return Marginals(mean, sd, quantiles, mode, grid, values)
@@ -98,7 +102,7 @@ def _quantiles(density: IntegratedDensity, j: int, probabilities) -> np.ndarray:
     return weighted_quantiles(density.theta[:, j], density.weights, probabilities)
 
 
-def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
+def _line_density(density: IntegratedDensity, j: int) -> tuple[np.ndarray, np.ndarray]:
     """Density of theta_j on a grid that covers all but 1e-6 of the mass (1e-5 with several hyperparameters, where the
     grid of all of them ends at a few 1e-6)."""
     values = density.theta[:, j]
@@ -109,18 +113,21 @@ def _line_density(density: IntegratedDensity, j: int, mean: float, sd: float) ->
     if density.marginals is not None:
         f = density.marginals[j].pdf(grid)
     else:
-        # Kernel estimate by Silverman's rule; the widening of the sd (0.7 % at a width of 0.12 sd) is taken back by
-        # shrinking the points towards the mean.
-        effective = 1.0 / np.sum(density.weights**2)
-        width = max(0.9 * effective**-0.2, 0.12)
-        shrunk = mean + (values - mean) * np.sqrt(1 - width**2)
-        f = _binned_kernel_density(shrunk, density.weights, grid, width * sd)
+        f = kernel_density(values, density.weights, grid)
     area = np.trapezoid(f, grid)
     return grid, f / area
 
 
-def _binned_kernel_density(values, weights, grid, width) -> np.ndarray:
-    """Gaussian kernel estimate of weighted values, binned finely first."""
+def kernel_density(values: np.ndarray, weights: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Gaussian kernel estimate of weighted values (M,) with one mode, by Silverman's rule.
+
+    The widening of the sd (0.7 % at a width of 0.12 sd) is taken back by shrinking the points towards the mean.
+    """
+    mean = weights @ values
+    sd = np.sqrt(weights @ (values - mean) ** 2)
+    width = max(0.9 * np.sum(weights**2) ** 0.2, 0.12)
+    values, width = mean + (values - mean) * np.sqrt(1 - width**2), width * sd
+    # binned finely first
     edges = np.linspace(values.min() - 1e-12, values.max() + 1e-12, 2001)
     if edges[-1] <= edges[0]:
         edges = edges + np.linspace(-1, 1, 2001) * max(width, 1e-12)

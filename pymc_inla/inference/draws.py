@@ -257,7 +257,13 @@ def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:
 
 def _spread(theta: np.ndarray, density: IntegratedDensity, rng) -> np.ndarray:
     """Draws, moved along every axis to the quantiles of their ranks: the marginals are those of the integrated density,
-    and their order along an axis, so that the dependence stays."""
+    and their order along an axis, so that the dependence stays. Where modes lie apart, in each part: no draw is moved
+    into the trough between them."""
+    if density.parts:
+        belongs, spread = density.part_of(theta), theta.copy()
+        for k, part in enumerate(density.parts):
+            spread[belongs == k] = _spread(theta[belongs == k], part, rng)
+        return spread
     n = len(theta)
     probabilities = (np.arange(n) + 0.5) / n
     spread = np.empty_like(theta)

@@ -6,7 +6,7 @@ the mode of its nearest neighbor, and the number of evaluations is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -109,6 +109,8 @@ class ThetaPosterior:
         self.strict = False
         self.collect_moments = False
         """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
+        self.region: Callable[[np.ndarray], bool] | None = None
+        """Where values that are known may be used for an interpolant, theta to bool; None: everywhere"""
         self.rough: Callable[[np.ndarray], np.ndarray] | None = None
         self.near: ThetaPosterior | None = None
         """A density that is nearly the same, whose evaluations cost less: for searches"""
@@ -132,13 +134,18 @@ class ThetaPosterior:
         return self.evaluate_all([theta], gradient=gradient, keep=keep)[0]
 
     def evaluate_all(
-        self, thetas: Iterable, *, gradient: bool = False, keep: bool = True, starts: list[Evaluation] | None = None
+        self,
+        thetas: Iterable,
+        *,
+        gradient: bool = False,
+        keep: bool = True,
+        starts: Sequence[Evaluation | WarmStart] | None = None,
     ) -> list[Evaluation]:
         """Evaluate at several theta, `at_once` of them side by side, none of which starts from another.
 
         Parameters
         ----------
-        starts : list of Evaluation, optional
+        starts : sequence of Evaluation or WarmStart, optional
             Where the inner searches start, instead of near what is known.
         """
         thetas = [np.ascontiguousarray(theta, dtype=float) for theta in thetas]
@@ -199,8 +206,10 @@ class ThetaPosterior:
         return np.zeros(len(theta)) if self.rough is None else self.rough(theta)
 
     def known(self) -> list[Evaluation]:
-        """All finite evaluations so far, in the order of theta (not of their evaluation)."""
+        """All finite evaluations so far in the region, in the order of theta (not of their evaluation)."""
         finite = [e for e in self._memory.values() if np.isfinite(e.log_posterior)]
+        if self.region is not None:
+            finite = [e for e in finite if self.region(e.theta)]
         return sorted(finite, key=lambda e: tuple(e.theta))
 
     def set_center(self, evaluation: Evaluation) -> None:
