@@ -36,6 +36,8 @@ NARROW = 1.0
 the curvature at the mode is that of a kink, which says nothing of the width"""
 FLAT = 0.2
 """Fall at one sd along an axis (a Gaussian: 0.5) below which its direction is noise as well"""
+TIE = 5e-4
+"""Part of the range of the search by which equal starts of two elements are moved apart"""
 MAX_STEP = 2.0
 """Longest first step in one coordinate of theta, which are logarithms and logits most of the time."""
 
@@ -124,6 +126,22 @@ def find_theta_mode(
     if status is Status.CONVERGED and not hessian_ok:
         status = Status.NOT_POSITIVE_DEFINITE
     return ThetaMode(current.theta, root, current.log_posterior, status, n_iterations)
+
+
+def without_ties(start: np.ndarray, names: tuple[str, ...] | None, lower, upper) -> np.ndarray:
+    """The start with the elements of one variable moved apart where all are equal.
+
+    Elements that enter alike have a gradient that leaves them equal, and a search ends where that is zero: on a saddle
+    between modes in which they have changed places, or on a small maximum of its own where the density of what they
+    multiply is widest.
+    """
+    start, width = start.copy(), np.where(np.isfinite(upper - lower), upper - lower, 0.0)
+    variables = np.array([name.partition("[")[0] for name in names or ()])
+    for variable in dict.fromkeys(variables.tolist()):
+        at = np.flatnonzero(variables == variable)
+        if len(at) > 1 and np.ptp(start[at]) == 0.0:
+            start[at] += TIE * width[at] * np.linspace(-0.5, 0.5, len(at))
+    return np.clip(start, lower, upper)
 
 
 def _climb(posterior, current: Evaluation, B: np.ndarray | None, lower, upper, max_iterations: int):
