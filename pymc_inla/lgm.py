@@ -268,6 +268,8 @@ class LGMFunctions:
     """(n_theta,) names of the elements of theta for messages"""
     theta_logs: np.ndarray | bool = False
     """(n_theta,) whether an element of theta is the logarithm of what is reported"""
+    x_shapes: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the variables that x consists of, in order; (): not known"""
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """(eta, theta) -> (n_obs,) P(Y_i <= y_i | eta, theta), where it is known in closed form: gives the PIT"""
     likelihood_varies: bool = True

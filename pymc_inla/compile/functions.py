@@ -83,6 +83,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
             [np.full(h.size, _is_log(lgm, h)) for h in lgm.hyperparameters] or [np.zeros(0, bool)]
         ),
         theta_names=tuple(element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)),
+        x_shapes=tuple(latent.shape for latent in lgm.latents),
         cdf=likelihood.cdf if likelihood.has_cdf else None,
         likelihood_varies=likelihood.varies,
         only=likelihood.only if likelihood.divisible else None,

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from difflib import get_close_matches
-from itertools import combinations
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOptionError
+from pymc_inla.inference.apart import are_apart, integrate_apart
 from pymc_inla.inference.ccd import integrate_ccd
 from pymc_inla.inference.density import IntegratedDensity
 from pymc_inla.inference.grid import Nodes, build_lattice, build_line, fit_lattice
-from pymc_inla.inference.hyper_mode import FIRST_LOOK, ThetaMode, find_theta_mode, require_finite
+from pymc_inla.inference.hyper_mode import FIRST_LOOK, ThetaMode, at_its_width, find_theta_mode, require_finite
+from pymc_inla.inference.images import Elements, Image, images
 from pymc_inla.inference.importance import integrate_importance
 from pymc_inla.inference.integral import NORMAL_DENSITIES, ThetaIntegral, integrate_grid
+from pymc_inla.inference.multistart import highest_start
 from pymc_inla.inference.nested import integrate_nested
-from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, in_step
+from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior, WarmStart, in_step
 from pymc_inla.status import Status
 
 METHODS = ("auto", "grid", "ccd", "importance", "eb")
@@ -46,8 +48,19 @@ SHARE, FELT = 0.01, 0.1
 volume may be off by factors"""
 STEEP, NEXT = 1.0, 0.1
 """Slope of a log density at its highest point, per unit of theta, that no posterior has; and where to look beyond"""
-MOST_EXCHANGED = 5
-"""Hyperparameters of which every two are exchanged: two evaluations for each pair"""
+LOWEST = 15.0
+"""Log units below the highest mode of others that matter"""
+MOST_MODES, MOST_IMAGES = 8, 4
+"""Modes beyond which no others are looked for, and how many images of one are searched from"""
+MANY = (
+    "the posterior of the hyperparameters has many modes, as where three or more labels can change places, of which "
+    "others may be left out. Give priors that leave one (an order), or sample this model with pm.sample"
+)
+ABOVE, MOST_SEARCHES = 0.5, 2
+"""Log units above the mode at which a point of the integral shows that the mode was none, and how often modes are
+searched and integrated: again from there"""
+FAR = 12.0
+"""Distance in sd between two modes that a lattice of three hyperparameters covers"""
 TROUGH, TROUGH_LARGE = 70.0, 15.0
 """Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian, and 5.5 in models of so many
 observations that one evaluation takes a second"""
@@ -88,8 +101,9 @@ def integrate_theta(
     first_look: float = FIRST_LOOK,
     names: tuple[str, ...] | None = None,
     logs: np.ndarray | bool = False,
+    x_shapes: tuple[tuple[int, ...], ...] = (),
 ) -> ThetaIntegral:
-    """Integrate over theta around a mode found before.
+    """Integrate over theta around a mode found before, and others.
 
     Parameters
     ----------
@@ -111,6 +125,8 @@ def integrate_theta(
         Of the elements of theta, for messages.
     logs : bool array (d,), optional
         Which elements of theta are logarithms of what is reported.
+    x_shapes : tuple of tuple of int
+        Shapes of the variables that the latents consist of, where they are known.
 
     Raises
     ------
@@ -127,13 +143,37 @@ def integrate_theta(
         return integrate_ccd(posterior, mode, lower, upper)
     names = names or tuple(f"theta[{j}]" for j in range(d))
     _check_bounded(posterior, mode, lower, upper, names)
-    reflections = _reflections(names, logs)
-    modes = find_other_modes(posterior, mode, lower, upper, trough, reflections, first_look)
+    elements = Elements(names, logs, x_shapes)
+    for _ in range(MOST_SEARCHES):
+        modes = find_other_modes(posterior, mode, lower, upper, trough, elements, first_look)
+        result = _integrate_modes(posterior, modes, lower, upper, method, max_points, lines, logs)
+        highest = max(result.nodes, key=lambda e: e.log_posterior)
+        if highest.log_posterior < modes[0].log_posterior + ABOVE:
+            break
+        # the search ended on a saddle or a small maximum beside which the density rises
+        mode = find_theta_mode(posterior, highest.theta, lower, upper)
+        posterior.prepare_design(mode.theta_star, mode.root)
+        mode = at_its_width(posterior, mode, lower, upper, first_look)
+    if not result.decayed:
+        _check_proper(result, lower, upper, names)
+    return replace(result, left_out=_left_out(result, modes))
+
+
+def _integrate_modes(
+    posterior: ThetaPosterior, modes: list[ThetaMode], lower, upper, method: str, max_points: int, lines: bool, logs
+) -> ThetaIntegral:
+    """The integral around these modes by the method that suits them."""
+    d = len(lower)
     may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
     if method == "auto":
         method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
-    posterior.collect_moments = method == "grid"  # every node of a grid is a design point
     unlike = _are_unlike(modes)
+    several = len(modes) > 1 and (method == "importance" or (d == 3 and (unlike or _are_far(modes))))
+    if several and are_apart(posterior, modes):
+        result = integrate_apart(posterior, modes, lower, upper, max_points=max_points, logs=logs)
+        if result is not None:
+            return replace(result, messages=result.messages + (MANY,) * (len(modes) == MOST_MODES))
+    posterior.collect_moments = method == "grid"  # every node of a grid is a design point
     if may_nest and ((unlike and d == 2) or _is_bent(Nodes(posterior, modes[0], lower, upper))):
         result = _nested(posterior, modes, lower, upper)
     elif method == "importance":
@@ -143,10 +183,8 @@ def integrate_theta(
     if may_nest and (result.outer_change > UNSETTLED[d] or not (result.decayed or _is_confirmed(posterior, result))):
         result = _nested(posterior, modes, lower, upper)
     posterior.collect_moments = False
-    if not result.decayed:
-        _check_proper(result, lower, upper, names)
-    messages = result.messages + ((UNLIKE,) if unlike and d > 2 else ())
-    return replace(result, messages=messages, left_out=_left_out(result, modes))
+    messages = (UNLIKE,) * (unlike and d > 2) + (MANY,) * (len(modes) == MOST_MODES)
+    return replace(result, messages=result.messages + messages)
 
 
 def _left_out(result: ThetaIntegral, modes: list[ThetaMode]) -> tuple[np.ndarray, ...]:
@@ -206,6 +244,11 @@ def _are_unlike(modes: list[ThetaMode]) -> bool:
     return any(np.max(np.abs(other - first)) > 2 * np.log(3.0) for other in others)
 
 
+def _are_far(modes: list[ThetaMode]) -> bool:
+    first, *others = modes
+    return any(np.max(np.abs(first.to_z(other.theta_star))) > FAR for other in others)
+
+
 def _is_bent(nodes: Nodes) -> bool:
     C, d = nodes.mode.covariance, len(nodes.lower)
     lattice = fit_lattice(nodes, d)
@@ -258,11 +301,11 @@ def find_other_modes(
     lower,
     upper,
     trough: float = TROUGH,
-    reflections: tuple[np.ndarray, ...] = (),
+    elements: Elements | None = None,
     first_look: float = FIRST_LOOK,
 ) -> list[ThetaMode]:
-    """Look for further modes: along the axes, where the density rises again away from the mode, where two
-    hyperparameters have changed places or some have the other sign; search from there.
+    """Look for further modes: along the axes, where the density rises again away from the mode, and at the images of
+    every mode, where labels have changed places or hyperparameters have the other sign; search from there.
 
     Two variances that explain the same thing have a mode with each of them near zero where priors of precisions put
     much mass there (loggamma(1, 5e-5)). Loadings of a factor have one with all signs changed.
@@ -273,61 +316,67 @@ def find_other_modes(
         The highest first.
     """
     if posterior.near is not None:
-        start = replace(mode, log_posterior=posterior.near(mode.theta_star).log_posterior)
-        modes = find_other_modes(posterior.near, start, lower, upper, trough, reflections, first_look)
-        modes = [replace(m, log_posterior=posterior(m.theta_star).log_posterior) for m in modes]
+        near = posterior.near
+        start = replace(mode, log_posterior=near(mode.theta_star).log_posterior)
+        modes = find_other_modes(near, start, lower, upper, trough, elements, first_look)
+        at = [m.theta_star for m in modes]
+        values = posterior.evaluate_all(at, starts=near.evaluate_all(at))
+        modes = [replace(m, log_posterior=e.log_posterior) for m, e in zip(modes, values, strict=True)]
         return sorted(modes, key=lambda m: -m.log_posterior)
     d = len(mode.theta_star)
+    elements = elements or Elements(tuple(f"theta[{j}]" for j in range(d)))
     modes = [mode]
-    rays = [_rise(mode, sign * axis, lower, upper, trough, first_look) for axis in np.eye(d) for sign in (1.0, -1.0)]
-    starts = in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False))
-    for start in starts + _elsewhere(posterior, mode, lower, upper, trough, reflections, first_look):
-        if start is None:
-            continue
+
+    def search(start: np.ndarray) -> None:
         center = posterior.center
         other = find_theta_mode(posterior, start, lower, upper)
         posterior.center = center
         # a search along a ridge that is cut short ends anywhere on it
         found = other.status is not Status.MAX_ITERATIONS
-        if found and _is_new(other, modes) and other.log_posterior > mode.log_posterior - 15.0:
+        if found and _is_new(other.theta_star, modes) and other.log_posterior > mode.log_posterior - LOWEST:
             modes.append(other)
-    return sorted(modes, key=lambda m: -m.log_posterior)
 
-
-def _reflections(names: tuple[str, ...], logs) -> tuple[np.ndarray, ...]:
-    """Signs (d,) that change those of a variable that is not a logarithm, and of all of them"""
-    variables, real = np.array([name.partition("[")[0] for name in names]), ~np.broadcast_to(logs, len(names))
-    changed = [real & (variables == variable) for variable in dict.fromkeys(variables)] + [real]
-    signs = np.unique(np.where(np.array(changed), -1.0, 1.0), axis=0)
-    return tuple(row for row in signs if np.any(row < 0))
+    rays = [_rise(mode, sign * axis, lower, upper, trough, first_look) for axis in np.eye(d) for sign in (1.0, -1.0)]
+    for start in in_step(rays, lambda thetas: posterior.evaluate_all(thetas, gradient=True, keep=False)):
+        if start is not None:
+            search(start)
+    for one in modes:  # which grows
+        for start in _elsewhere(posterior, one, modes, lower, upper, trough, elements, first_look):
+            if len(modes) < MOST_MODES and _is_new(start, modes):
+                search(start)
+    modes = sorted(modes, key=lambda m: -m.log_posterior)
+    return [m for m in modes if m.log_posterior > modes[0].log_posterior - LOWEST]
 
 
 def _elsewhere(
     posterior: ThetaPosterior,
     mode: ThetaMode,
+    modes: list[ThetaMode],
     lower,
     upper,
     trough: float,
-    reflections: tuple[np.ndarray, ...],
+    elements: Elements,
     first_look: float,
 ) -> list[np.ndarray]:
-    """The mode with two hyperparameters exchanged, or with other signs, where a trough lies between."""
-    d, found = len(mode.theta_star), []
-    images = [signs * mode.theta_star for signs in reflections]
-    for i, j in combinations(range(d if d <= MOST_EXCHANGED else 0), 2):
-        exchanged = mode.theta_star.copy()
-        exchanged[[i, j]] = exchanged[[j, i]]
-        images.append(exchanged)
-    for other in images:
-        if np.any(other < lower) or np.any(other > upper) or np.linalg.norm(mode.to_z(other)) < first_look:
-            continue
-        there = posterior(other, keep=False).log_posterior
+    """Images of a mode that no other is near to, where a trough lies between, the highest first."""
+    found, sd = [], np.sqrt(np.diag(mode.covariance))
+    at_mode = posterior(mode.theta_star)
+    places: dict[bytes, list[Image]] = {}
+    for image in images(elements, mode.theta_star, sd, at_mode.x_star):
+        outside = np.any(image.theta < lower) or np.any(image.theta > upper)
+        if not outside and np.linalg.norm(mode.to_z(image.theta)) >= first_look and _is_new(image.theta, modes):
+            places.setdefault(image.theta.tobytes(), []).append(image)
+    for alike in places.values():
+        other = alike[0].theta
+        start = WarmStart(other, highest_start(posterior.inner, other, [image.x for image in alike]))
+        there = posterior.evaluate_all([other], keep=False, starts=[start])[0].log_posterior
         if not np.isfinite(there) or there < mode.log_posterior - trough:
             continue
         between = posterior(0.5 * (mode.theta_star + other), keep=False).log_posterior
         if between < min(there, mode.log_posterior) - 0.5:
-            found.append(other)
-    return found
+            found.append((there, other))
+    found.sort(key=lambda pair: -pair[0])
+    return [other for _, other in found[:MOST_IMAGES]]
 
 
 def _rise(
@@ -357,8 +406,8 @@ def _rise(
         near, value, slope, far = far, here.log_posterior, outwards, 2.0 * far
 
 
-def _is_new(other: ThetaMode, modes: list[ThetaMode]) -> bool:
-    return all(np.linalg.norm(m.to_z(other.theta_star)) > 1.0 for m in modes)
+def _is_new(theta: np.ndarray, modes: list[ThetaMode]) -> bool:
+    return all(np.linalg.norm(m.to_z(theta)) > 1.0 for m in modes)
 
 
 def _single(posterior: ThetaPosterior, mode: ThetaMode, method: str) -> ThetaIntegral:

@@ -46,6 +46,16 @@ def mass_elsewhere(inner, theta: np.ndarray) -> float:
     return float(1.0 - np.exp(heights[0] - np.logaddexp.reduce(heights)))
 
 
+def highest_start(inner, theta: np.ndarray, starts: list[np.ndarray]) -> np.ndarray:
+    """That of several starts (n_x,) of the inner search from which it ends highest; they are worth a search each only
+    where they differ and the posterior of the latents is not normal."""
+    starts = list({start.tobytes(): start for start in starts}.values())
+    if len(starts) == 1 or inner.functions.gaussian or inner.functions.n_x > LARGEST:
+        return starts[0]
+    found = [inner.evaluate(theta, SimpleNamespace(x_star=start), gradient=False) for start in starts]
+    return starts[int(np.argmax([point.log_posterior if point.status.ok else -np.inf for point in found]))]
+
+
 def _is_concave(f, theta: np.ndarray, xs: list[np.ndarray]) -> bool:
     """Whether the log-likelihood seems to be: no negative curvature at any of several x, and no chord between two of
     them above the curve."""

@@ -11,7 +11,14 @@ from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
 from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import Draws, draw_joint
-from pymc_inla.inference.hyper_mode import FIRST_LOOK, FIRST_LOOK_DEAR, ThetaMode, at_its_width, find_theta_mode
+from pymc_inla.inference.hyper_mode import (
+    FIRST_LOOK,
+    FIRST_LOOK_DEAR,
+    ThetaMode,
+    at_its_width,
+    find_theta_mode,
+    without_ties,
+)
 from pymc_inla.inference.inner import Shape
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.integration import (
@@ -104,8 +111,8 @@ def run_inference(
     large = size > LARGE
     first_look = FIRST_LOOK_DEAR if size > DEAR else FIRST_LOOK
     suit_cores(size)
-    start = _checked_start(functions, theta_start)
     lower, upper = functions.theta_lower, functions.theta_upper
+    start = without_ties(_checked_start(functions, theta_start), functions.theta_names, lower, upper)
     clock = _Clock(progress)
 
     clock.stage("mode", 0.0)
@@ -140,7 +147,9 @@ def run_inference(
         first_look=first_look,
         names=names,
         logs=functions.theta_logs,
+        x_shapes=functions.x_shapes,
     )
+    mode = integral.mode
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
 
     clock.stage("marginals", 0.6)
