@@ -59,8 +59,6 @@ MANY = (
 ABOVE, MOST_SEARCHES = 0.5, 2
 """Log units above the mode at which a point of the integral shows that the mode was none, and how often modes are
 searched and integrated: again from there"""
-FAR = 12.0
-"""Distance in sd between two modes that a lattice of three hyperparameters covers"""
 TROUGH, TROUGH_LARGE = 70.0, 15.0
 """Log units below the mode beyond which no other mode is looked for: 12 sd of a Gaussian, and 5.5 in models of so many
 observations that one evaluation takes a second"""
@@ -164,15 +162,15 @@ def _integrate_modes(
 ) -> ThetaIntegral:
     """The integral around these modes by the method that suits them."""
     d = len(lower)
+    # the lattice of three suits the first mode, and would hold 0.46 of the mass of two alike in the other
+    if method != "grid" and d > 2 and len(modes) > 1 and are_apart(posterior, modes):
+        result = integrate_apart(posterior, modes, lower, upper, max_points=max_points, logs=logs)
+        if result is not None:
+            return replace(result, messages=result.messages + (MANY,) * (len(modes) == MOST_MODES))
     may_nest = method != "importance" and d in CORRELATED and (max_points >= POINTS_OF_LINES if d == 2 else lines)
     if method == "auto":
         method = "grid" if d <= 2 or (d == 3 and max_points >= POINTS_OF_THREE) else "importance"
     unlike = _are_unlike(modes)
-    several = len(modes) > 1 and (method == "importance" or (d == 3 and (unlike or _are_far(modes))))
-    if several and are_apart(posterior, modes):
-        result = integrate_apart(posterior, modes, lower, upper, max_points=max_points, logs=logs)
-        if result is not None:
-            return replace(result, messages=result.messages + (MANY,) * (len(modes) == MOST_MODES))
     posterior.collect_moments = method == "grid"  # every node of a grid is a design point
     if may_nest and ((unlike and d == 2) or _is_bent(Nodes(posterior, modes[0], lower, upper))):
         result = _nested(posterior, modes, lower, upper)
@@ -242,11 +240,6 @@ def _are_unlike(modes: list[ThetaMode]) -> bool:
     """Whether no lattice fits all modes: a scale of one of them is a third of that of the first, or three times it."""
     first, *others = [np.log(np.diag(mode.covariance)) for mode in modes]
     return any(np.max(np.abs(other - first)) > 2 * np.log(3.0) for other in others)
-
-
-def _are_far(modes: list[ThetaMode]) -> bool:
-    first, *others = modes
-    return any(np.max(np.abs(first.to_z(other.theta_star))) > FAR for other in others)
 
 
 def _is_bent(nodes: Nodes) -> bool:
