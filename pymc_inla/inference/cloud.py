@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymc_inla.inference.density import normalize, weighted_quantiles
+from pymc_inla.inference.density import midpoints, normalize
 from pymc_inla.lgm import QUANTILES
 
 
@@ -45,12 +45,19 @@ class Cloud:
         w_after, _ = self.weights(after)
         w_before, _ = self.weights(np.clip(before, after - 1.0, after + 1.0))
 
-        def moved(values: np.ndarray) -> np.ndarray:
-            old, new = (
-                np.array([weighted_quantiles(column, w, QUANTILES) for column in values.T]) for w in (w_before, w_after)
-            )
-            spread = (new[:, -1:] - new[:, :1]) / 4.0
-            return np.where(spread > 0, np.abs(new - old) / np.where(spread > 0, spread, 1.0), np.inf)
+        reported, kinder = [], []
+        for column, is_log in zip(self.theta.T, np.broadcast_to(logs, self.theta.shape[1]), strict=True):
+            order = np.argsort(column, kind="stable")
+            levels = [midpoints(w[order]) for w in (w_before, w_after)]
+            on_theta = _moved(column[order], levels)
+            changes = _moved(np.exp(column[order]), levels) if is_log else on_theta
+            reported.append(changes)
+            kinder.append(np.minimum(changes, on_theta))
+        return float(np.max(reported)), float(np.max(kinder))
 
-        reported = moved(np.where(logs, np.exp(self.theta), self.theta))
-        return float(reported.max()), float(np.minimum(reported, moved(self.theta)).max())
+
+def _moved(values: np.ndarray, levels: list[np.ndarray]) -> np.ndarray:
+    """Changes of the quantiles of values in increasing order whose distribution function is first one, then another"""
+    old, new = (np.interp(QUANTILES, level, values) for level in levels)
+    spread = (new[-1] - new[0]) / 4.0
+    return np.abs(new - old) / spread if spread > 0 else np.full(len(new), np.inf)

@@ -71,8 +71,13 @@ def normalize(log_values: np.ndarray) -> tuple[np.ndarray, float]:
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray, probabilities) -> np.ndarray:
     """Quantiles of a weighted sample, linear between the midpoints of the steps of its distribution function."""
     order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order]) - 0.5 * weights[order]
-    return np.interp(probabilities, cumulative / weights.sum(), values[order])
+    return np.interp(probabilities, midpoints(weights[order]), values[order])
+
+
+def midpoints(weights: np.ndarray) -> np.ndarray:
+    """Midpoints of the steps of the distribution function of values in increasing order, from their weights"""
+    cumulative = np.cumsum(weights)
+    return (cumulative - 0.5 * weights) / cumulative[-1]
 
 
 def theta_marginals(density: IntegratedDensity) -> Marginals:

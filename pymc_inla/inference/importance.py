@@ -31,7 +31,7 @@ from pymc_inla.inference.theta_design import ThetaDesign
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
 
 FINE_CLOUD = 2**16
-"""Points that the marginals are read off: a 97.5 % quantile to 0.01 sd; twice as many where emulators are cheap"""
+"""Points that the marginals are read off: a 97.5 % quantile to 0.02 sd; four times as many where emulators are cheap"""
 CHEAP = 5
 """Hyperparameters up to which they are"""
 FINE_DESIGN, FINE_WORK = (512, 2048), 2_000_000
@@ -49,6 +49,9 @@ CONFIRMED, NEAR = 0.02, 0.3
 """Change of a quantile by these points, in sd, and their mean error in the log density that are small enough"""
 SCARCE = 0.05
 """Relative effective size of a cloud below which a few points carry it, and what it says of an emulator is little"""
+FITTING = 0.5
+"""Relative effective size of a cloud above which its proposal stays: kernels around points are not as regular as
+quasi-random points of the first one, which suits densities that are nearly products"""
 REACH = 40.0
 """Log units below the mode, by the profiles, beyond which an emulator extrapolates and nothing is looked for"""
 
@@ -102,7 +105,11 @@ def integrate_importance(
         z, f, found = design.add(cloud.z[systematic(cloud.z, capped(weights, m), m)])
         return z, emulator(z, design.known_at(z)), f, found
 
-    def follow(cloud: Cloud, log_target: np.ndarray) -> DefensiveMixture:
+    def follow(
+        before: Proposal | DefensiveMixture, cloud: Cloud, log_target: np.ndarray
+    ) -> Proposal | DefensiveMixture:
+        if cloud.efficiency(log_target) > FITTING:
+            return before
         return DefensiveMixture.around(first, cloud.z, cloud.weights(temper * log_target)[0])
 
     design = ThetaDesign(posterior, mode, profiles, lower, upper)
@@ -117,7 +124,7 @@ def integrate_importance(
         emulator = design.emulate()
         used += per_round
         after = emulator(cloud.z, cloud.known)
-        proposal = follow(cloud, after)
+        proposal = follow(proposal, cloud, after)
         settled = cloud.changes(before, after, logs)[0] < SETTLED and cloud.efficiency(after) > SCARCE
         if settled or used + per_round > max(max_points, 2 * per_round):
             break
@@ -139,14 +146,14 @@ def integrate_importance(
     efficiency = _efficiency((1 - temper) * predicted, off)
 
     for k in range(MOST_CONFIRMING):
-        cloud = draw_cloud(proposal, FINE_CLOUD * (2 if d <= CHEAP else 1), 1 + MOST_CONFIRMING * used + k)
+        cloud = draw_cloud(proposal, FINE_CLOUD * (4 if d <= CHEAP else 1), 1 + MOST_CONFIRMING * used + k)
         log_target = emulator(cloud.z, cloud.known)
         if settled and cloud.efficiency(log_target) > SCARCE:
             break
         _, expected, f, _ = look_at(cloud, cloud.weights(log_target)[0], CONFIRMING)
         emulator = design.emulate()
         before, log_target = log_target, emulator(cloud.z, cloud.known)
-        proposal = follow(cloud, log_target)
+        proposal = follow(proposal, cloud, log_target)
         # peaks of an emulator are a part of the integral that was corrected
         log_ml, error = cloud.weights(log_target)[1] + log_jacobian, float(np.mean(np.abs(f - expected)))
         efficiency = _efficiency(np.zeros(len(f)), f - expected)

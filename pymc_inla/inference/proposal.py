@@ -16,6 +16,8 @@ CLOUD = 2**14
 DESIGN_SEED = 20261123
 """The design is part of the deterministic answer: it does not depend on the seed of the draws."""
 DEGREES_OF_FREEDOM = 8.0
+NARROWEST = 1e-3
+"""Sd of a cloud at least, relative to that of the mode"""
 KERNELS, CHUNK = 128, 2000
 """Points of a weighted cloud around which the next one is drawn, and points whose density is computed at once"""
 
@@ -86,7 +88,7 @@ class DefensiveMixture:
         weights = capped(weights, KERNELS)
         centered = z - weights @ z
         covariance = (centered * weights[:, None]).T @ centered
-        covariance += 1e-6 * np.trace(covariance) / d * np.eye(d)
+        covariance += NARROWEST**2 * np.eye(d)  # where a spike of an emulator has all of the weight
         width = (4.0 / ((d + 2.0) * KERNELS)) ** (1.0 / (d + 4.0))
         return cls(before, z[systematic(z, weights, KERNELS)], width * np.linalg.cholesky(covariance))
 

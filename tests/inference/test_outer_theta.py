@@ -314,7 +314,7 @@ def test_emulators_have_no_peaks_of_their_own(log_density, d, off):
     for quantiles in theta_marginals(result.density).quantiles:
         assert np.max(np.abs(cdf(quantiles) - QUANTILES)) < off
     assert abs(result.log_marginal_likelihood - log_integral) < 0.1
-    assert posterior.n_evaluations <= budget + importance.MOST_CONFIRMING * importance.CONFIRMING + 60
+    assert posterior.n_evaluations <= budget + importance.MOST_CONFIRMING * importance.CONFIRMING + 100
 
 
 def test_positive_coefficients():
@@ -331,8 +331,8 @@ def test_positive_coefficients():
     posterior, result = integrate(
         lambda t: log_density(np.exp(t[:3]), np.exp(t[3])) + t.sum(), 4, start=[-1, -1, -3, -0.3], logs=np.ones(4, bool)
     )
-    assert posterior.n_evaluations < 500
-    assert 0.002 < result.outer_change < 0.03
+    assert posterior.n_evaluations <= 400 + importance.MOST_CONFIRMING * importance.CONFIRMING + 100
+    assert 0.002 < result.outer_change < 0.1  # 0.55 where it was the change by the last points
     # self-normalized importance sampling of coefficients and noise: 2 % of a sd
     rng = np.random.default_rng(1)
     S = 0.57 * np.linalg.inv(n * R)
