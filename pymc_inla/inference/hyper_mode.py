@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pymc_inla.errors import ConvergenceError
+from pymc_inla.inference.images import Elements
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
 from pymc_inla.status import Status
 
@@ -136,9 +137,7 @@ def without_ties(start: np.ndarray, names: tuple[str, ...] | None, lower, upper)
     multiply is widest.
     """
     start, width = start.copy(), np.where(np.isfinite(upper - lower), upper - lower, 0.0)
-    variables = np.array([name.partition("[")[0] for name in names or ()])
-    for variable in dict.fromkeys(variables.tolist()):
-        at = np.flatnonzero(variables == variable)
+    for at in Elements(names or ()).variables():
         if len(at) > 1 and np.ptp(start[at]) == 0.0:
             start[at] += TIE * width[at] * np.linspace(-0.5, 0.5, len(at))
     return np.clip(start, lower, upper)
