@@ -38,6 +38,19 @@ def log_evidence(y, X, mean, sd, noise):
     return -len(y) * np.log(noise) - 0.5 * ((r**2).sum(-1) / noise**2 - explained + log_determinant)
 
 
+def expect_both_orders(idata, name, first, second, log_density):
+    """Mean and sd of both elements of a variable: one of their orders is on a grid, and the other one is as likely."""
+    p = np.exp(log_density - log_density.max())
+    values, weights = np.concatenate([first, second]), np.tile(p / (2 * p.sum()), 2)
+    mean = weights @ values
+    sd = np.sqrt(weights @ (values - mean) ** 2)
+    summary = pmi.summary(idata, var_names=[name])
+    # 0.01 sd is what `integration` promises of the marginals of hyperparameters
+    assert summary["mean"].to_numpy() == pytest.approx(mean, abs=0.01 * sd)
+    assert summary["sd"].to_numpy() == pytest.approx(sd, rel=0.01)
+    assert pmi.reliability(idata).verdict == "good"
+
+
 def test_a_start_between_exchanged_rates():
     """Two exponentials with equal priors: where both rates are equal the gradient is that of one rate, and the density
     of both has a small maximum of its own."""
@@ -54,15 +67,7 @@ def test_a_start_between_exchanged_rates():
     u, v, w = (axis.ravel() for axis in np.meshgrid(slow, fast, s, indexing="ij"))
     X = np.exp(-t[:, None] * np.exp(np.column_stack([u, v]))[:, None, :])
     f = log_evidence(y, X, 0.0, 5.0, np.exp(w)) - 0.5 * ((u + 0.5) ** 2 + (v + 0.5) ** 2) - 0.5 * np.exp(2 * w) + w
-    p = np.exp(f - f.max()) / np.sum(np.exp(f - f.max()))
-    both, weights = np.exp(np.concatenate([u, v])), np.tile(p / 2, 2)
-    mean = weights @ both
-    sd = np.sqrt(weights @ (both - mean) ** 2)
-    summary = pmi.summary(idata, var_names=["k"])
-    # 0.01 sd is what `integration` promises of the marginals of hyperparameters
-    assert summary["mean"].to_numpy() == pytest.approx(mean, abs=0.01 * sd)
-    assert summary["sd"].to_numpy() == pytest.approx(sd, rel=0.01)
-    assert pmi.reliability(idata).verdict == "good"
+    expect_both_orders(idata, "k", np.exp(u), np.exp(v), f)
 
 
 # 0.03 sd, from which on the verdict is "check", are estimated of one of the modes
@@ -119,15 +124,7 @@ def test_latents_change_places_with_hyperparameters():
     u, v = (axis.ravel() for axis in np.meshgrid(first, second, indexing="ij"))
     X = expit(t[:, None] - np.column_stack([u, v])[:, None, :])
     f = log_evidence(y, X, 2.0, 2.0, np.full(len(u), 0.2)) - 0.5 * ((u - 10) ** 2 + (v - 10) ** 2) / 25
-    p = np.exp(f - f.max()) / np.sum(np.exp(f - f.max()))
-    places, weights = np.concatenate([u, v]), np.tile(p / 2, 2)
-    mean = weights @ places
-    sd = np.sqrt(weights @ (places - mean) ** 2)
-    summary = pmi.summary(idata, var_names=["c"])
-    # 0.01 sd is what `integration` promises
-    assert summary["mean"].to_numpy() == pytest.approx(mean, abs=0.01 * sd)
-    assert summary["sd"].to_numpy() == pytest.approx(sd, rel=0.01)
-    assert pmi.reliability(idata).verdict == "good"
+    expect_both_orders(idata, "c", u, v, f)
 
 
 def test_loadings_of_a_factor():
