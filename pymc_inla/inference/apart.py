@@ -80,9 +80,11 @@ def integrate_apart(
 
     parts, densities, log_masses = [], [], []
     for k, mode in enumerate(modes):
-        posterior.region = lambda theta, k=k: region(theta[None])[0] == k
-        part = integrate_importance(posterior, [mode], lower, upper, max_points=max_points, logs=logs)
-        posterior.region = None
+
+        def own(theta: np.ndarray, k: int = k) -> bool:
+            return bool(region(theta[None])[0] == k)
+
+        part = integrate_importance(posterior, [mode], lower, upper, max_points=max_points, logs=logs, region=own)
         whole = part.density
         inside = region(whole.theta) == k
         held = whole.weights @ inside

@@ -15,6 +15,8 @@ that was evaluated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import logsumexp
 
@@ -64,6 +66,7 @@ def integrate_importance(
     *,
     max_points: int,
     logs: np.ndarray | bool = False,
+    region: Callable[[np.ndarray], bool] | None = None,
 ) -> ThetaIntegral:
     """Integrate over theta by emulation and importance sampling.
 
@@ -75,6 +78,8 @@ def integrate_importance(
         Bound on the number of evaluations of the design, beside those that confirm it.
     logs : bool array (d,), optional
         Which elements of theta are logarithms of what is reported.
+    region : callable, optional
+        From theta (d,) to whether the emulator may go through what the search of modes evaluated there.
 
     Raises
     ------
@@ -94,9 +99,10 @@ def integrate_importance(
     def draw_cloud(proposal: Proposal | DefensiveMixture, m: int, seed: int) -> Cloud:
         """Points of a proposal within reach."""
         z = proposal.sample(m, d, DESIGN_SEED + seed)
-        z = z[np.all((mode.to_theta(z) >= lower) & (mode.to_theta(z) <= upper), axis=1)]
-        z = z[sum_of_profiles(profiles, z) > -REACH]
-        return Cloud(z, mode.to_theta(z), proposal.log_density(z), design.known_at(z), m)
+        theta, profile = mode.to_theta(z), sum_of_profiles(profiles, z)
+        kept = np.all((theta >= lower) & (theta <= upper), axis=1) & (profile > -REACH)
+        z, theta = z[kept], theta[kept]
+        return Cloud(z, theta, proposal.log_density(z), posterior.rough_at(theta) + profile[kept], m)
 
     def look_at(
         cloud: Cloud, weights: np.ndarray, m: int
@@ -114,7 +120,7 @@ def integrate_importance(
 
     design = ThetaDesign(posterior, mode, profiles, lower, upper)
     design.add(first.sample(per_round, d, DESIGN_SEED))
-    design.add_scanned()
+    design.add_scanned(region)
     emulator, used, proposal = design.emulate(), per_round, first
     while True:
         # other points each time: chosen again, a point would only tell that its value is remembered

@@ -53,10 +53,13 @@ class ThetaDesign:
         self._append(z, found)
         return z, np.array([e.log_posterior for e in found]), found
 
-    def add_scanned(self) -> None:
-        """What is known from scans along the axes and the search of the mode, where it is not next to another point."""
+    def add_scanned(self, region: Callable[[np.ndarray], bool] | None = None) -> None:
+        """What is known from scans along the axes and the search of the mode, where it is not next to another point;
+        of a region of theta only, where one is given."""
         near, found = list(self.z), []
         for e in self.posterior.known():
+            if region is not None and not region(e.theta):
+                continue
             point = self.mode.to_z(e.theta)
             if np.min(np.sum((np.array(near) - point) ** 2, axis=1), initial=np.inf) > 0.3**2:
                 near.append(point)

@@ -109,8 +109,6 @@ class ThetaPosterior:
         self.strict = False
         self.collect_moments = False
         """Whether the moments of every value asked for are taken at once, because its point may not be kept"""
-        self.region: Callable[[np.ndarray], bool] | None = None
-        """Where values that are known may be used for an interpolant, theta to bool; None: everywhere"""
         self.rough: Callable[[np.ndarray], np.ndarray] | None = None
         self.near: ThetaPosterior | None = None
         """A density that is nearly the same, whose evaluations cost less: for searches"""
@@ -206,10 +204,8 @@ class ThetaPosterior:
         return np.zeros(len(theta)) if self.rough is None else self.rough(theta)
 
     def known(self) -> list[Evaluation]:
-        """All finite evaluations so far in the region, in the order of theta (not of their evaluation)."""
+        """All finite evaluations so far, in the order of theta (not of their evaluation)."""
         finite = [e for e in self._memory.values() if np.isfinite(e.log_posterior)]
-        if self.region is not None:
-            finite = [e for e in finite if self.region(e.theta)]
         return sorted(finite, key=lambda e: tuple(e.theta))
 
     def set_center(self, evaluation: Evaluation) -> None:
