@@ -225,7 +225,7 @@ class LGMFunctions:
     n_theta: int
     theta_initial: np.ndarray
     log_prior_theta: Callable[[np.ndarray], tuple[float, np.ndarray]]
-    """theta -> (log p(theta), gradient (n_theta,))"""
+    """theta -> (log p(theta), gradient (n_theta,)); `values` of it takes many theta (m, n_theta) to (m,)"""
 
     Q_pattern: Pattern
     """(n_x, n_x), symmetric, both triangles, full diagonal stored"""

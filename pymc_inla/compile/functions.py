@@ -13,6 +13,7 @@ from scipy import sparse
 
 from pymc_inla.compile.affine import AffineExpression
 from pymc_inla.compile.coloring import color_matrix, color_symmetric
+from pymc_inla.compile.hyperprior import LogPriorTheta, stacked_gradient
 from pymc_inla.compile.identifiability import check_identified
 from pymc_inla.compile.likelihood import compile_likelihood
 from pymc_inla.compile.mode import compile_function, split_theta, split_x, stabilize
@@ -54,7 +55,7 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
     prior = _LatentPrior(lgm, generic, compile_kwargs)
     design = _LinearPredictors(lgm, generic, compile_kwargs)
     likelihood = compile_likelihood(lgm, compile_kwargs=compile_kwargs, families=families)
-    log_prior_theta = compile_log_prior_theta(lgm, lgm.log_prior_theta, compile_kwargs)
+    log_prior_theta = LogPriorTheta(lgm, lgm.log_prior_theta, compile_kwargs)
     reach = _search_range(lgm, log_prior_theta, theta_initial)
     functions = LGMFunctions(
         n_theta=len(theta_initial),
@@ -130,28 +131,6 @@ def _search_range(lgm, log_prior_theta, start) -> np.ndarray:
 
 def _theta(lgm):
     return [h.variable for h in lgm.hyperparameters]
-
-
-def _stacked_gradient(scalar, variables):
-    """Gradient in several variables as one vector."""
-    if not variables:
-        return pt.zeros((0,))
-    parts = pt.grad(scalar, variables, disconnected_inputs="ignore", return_disconnected="zero")
-    return pt.concatenate([g.flatten() for g in parts]).astype("float64")
-
-
-def compile_log_prior_theta(lgm: LatentGaussianModel, expression, compile_kwargs=None):
-    """theta -> (value, gradient (n_theta,)) of `expression`, a scalar in the hyperparameters of the model."""
-    theta = _theta(lgm)
-    value = stabilize(expression)
-    function = compile_function(theta, [value, _stacked_gradient(value, theta)], compile_kwargs=compile_kwargs)
-
-    def log_prior_theta(theta):
-        with np.errstate(all="ignore"):
-            value, gradient = function(*split_theta(theta, lgm.hyperparameters))
-        return float(value), np.asarray(gradient)
-
-    return log_prior_theta
 
 
 def depends_on_values(expression, variables) -> bool:
@@ -258,7 +237,7 @@ class _LatentPrior:
         x = [v.variable for v in lgm.latents]
         theta = _theta(lgm)
         value = stabilize(lgm.log_prior_x)
-        gradient = _stacked_gradient(value, x)
+        gradient = stacked_gradient(value, x)
         expression = AffineExpression(gradient, lgm.latents, lgm.hyperparameters)
         self.pattern = _patterns_union(expression, generic if theta else generic[:1], symmetric=True)
         n = self.pattern.shape[0]
@@ -268,7 +247,7 @@ class _LatentPrior:
         s = pt.scalar("s", dtype="float64")
         product = pt.dot(w, gradient) + s * value
         self._vjp = compile_function(
-            [*theta, *x, w, s], _stacked_gradient(product, theta), size=n, compile_kwargs=compile_kwargs
+            [*theta, *x, w, s], stacked_gradient(product, theta), size=n, compile_kwargs=compile_kwargs
         )
         if theta:
             third = 2 * generic[0] - generic[1]
@@ -325,7 +304,7 @@ class _LinearPredictors:
         self._function = compile_function([*theta, *x], eta, size=n, compile_kwargs=compile_kwargs)
         w = pt.vector("w", dtype="float64")
         self._vjp_function = compile_function(
-            [*theta, *x, w], _stacked_gradient(pt.dot(w, eta), theta), size=n, compile_kwargs=compile_kwargs
+            [*theta, *x, w], stacked_gradient(pt.dot(w, eta), theta), size=n, compile_kwargs=compile_kwargs
         )
         if expression.piecewise:
             x = np.random.default_rng(1).normal(size=lgm.n_x)

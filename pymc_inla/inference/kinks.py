@@ -21,10 +21,8 @@ CONTRAST = 4.0
 """...when it is this many times the larger of the changes next to it."""
 
 
-def rough_prior(
-    log_prior_theta: Callable, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The log prior of theta where it is not smooth around the mode, otherwise None.
+def is_rough(log_prior_theta: Callable, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray) -> bool:
+    """Whether the log prior of theta is not smooth around the mode.
 
     Parameters
     ----------
@@ -32,11 +30,6 @@ def rough_prior(
         theta (d,) -> (value, gradient (d,))
     mode : ThetaMode
     lower, upper : array (d,)
-
-    Returns
-    -------
-    callable or None
-        (m, d) to (m,)
     """
     d = len(mode.theta_star)
     for j in range(d):
@@ -46,8 +39,8 @@ def rough_prior(
         values = np.array([value for value, _ in found])
         slopes = np.array([gradient @ mode.root[:, j] for _, gradient in found])
         if _has_kink(values, slopes):
-            return lambda theta: np.array([log_prior_theta(t)[0] for t in np.atleast_2d(theta)])
-    return None
+            return True
+    return False
 
 
 def _has_kink(values: np.ndarray, slopes: np.ndarray) -> bool:

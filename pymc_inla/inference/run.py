@@ -28,7 +28,7 @@ from pymc_inla.inference.integration import (
     check_integration,
     integrate_theta,
 )
-from pymc_inla.inference.kinks import rough_prior
+from pymc_inla.inference.kinks import is_rough
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
 from pymc_inla.inference.multistart import mass_elsewhere
 from pymc_inla.inference.observation_order import Arrangement, arrange, one_predictor_each
@@ -129,7 +129,8 @@ def run_inference(
     posterior.prepare_design(mode.theta_star, mode.root)
     if integration != "eb":
         mode = at_its_width(posterior, mode, lower, upper, first_look)
-    posterior.rough = rough_prior(functions.log_prior_theta, mode, lower, upper)
+    if is_rough(functions.log_prior_theta, mode, lower, upper):
+        posterior.rough = functions.log_prior_theta.values
 
     clock.stage("integration", 0.2)
     if large:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pymc_inla.analysis import analyze_model
 from pymc_inla.analysis.context import model_meant
-from pymc_inla.compile import compile_log_prior_theta, compile_model, compile_outputs
+from pymc_inla.compile import LogPriorTheta, compile_model, compile_outputs
 from pymc_inla.errors import InvalidOptionError, ReliabilityWarning
 from pymc_inla.inference import run_inference
 from pymc_inla.inference.parallel import available_cores, on_cores
@@ -192,7 +192,7 @@ def prior_sensitivity(
         parts = [summarize(lgm, outputs, declared, wanted).assign(prior=DECLARED)]
         for k, (name, (log_prior_theta, normalized)) in enumerate(alternatives.items()):
             progress(f"Fit under {name}", k / len(alternatives))
-            changed = replace(functions, log_prior_theta=compile_log_prior_theta(lgm, log_prior_theta))
+            changed = replace(functions, log_prior_theta=LogPriorTheta(lgm, log_prior_theta))
             result = run_inference(changed, theta_start=declared.theta_star, **common)
             part = summarize(lgm, outputs, result, wanted).assign(prior=name)
             parts.append(part if normalized else part.assign(log_marginal_likelihood=np.nan))

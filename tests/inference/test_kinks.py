@@ -7,7 +7,7 @@ from scipy import stats
 
 import pymc_inla as pmi
 from pymc_inla.inference.hyper_mode import ThetaMode
-from pymc_inla.inference.kinks import rough_prior
+from pymc_inla.inference.kinks import is_rough
 from pymc_inla.status import Status
 
 GROUPS, SIZE = 12, 4
@@ -93,8 +93,7 @@ def test_prior_with_a_jump():
 def test_detection(log_density, slope, rough):
     mode = ThetaMode(np.zeros(1), np.ones((1, 1)), 0.0, Status.CONVERGED, 0)
     bound = np.full(1, 50.0)
-    found = rough_prior(lambda t: (log_density(t[0]), np.array([slope(t[0])])), mode, -bound, bound)
-    assert (found is not None) == rough
+    assert is_rough(lambda t: (log_density(t[0]), np.array([slope(t[0])])), mode, -bound, bound) == rough
 
 
 X = np.sort(np.random.default_rng(2).uniform(0, 10, 40))
