@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from pymc_inla.theta_space import ThetaSpace
+
 if TYPE_CHECKING:
     import pymc as pm
     from pytensor.tensor import TensorVariable
@@ -261,15 +263,8 @@ class LGMFunctions:
     many: bool = False
     """Whether `log_likelihood` and `log_likelihood_vjp` also take m linear predictors at once: eta, the cotangents and
     the results with a leading axis of m, except theta_bar, which is the sum over them"""
-    theta_lower: np.ndarray = field(default=None)
-    """(n_theta,) bounds within which theta may be searched (numerical range, not a statement of the model)"""
-    theta_upper: np.ndarray = field(default=None)
-    theta_names: tuple[str, ...] | None = None
-    """(n_theta,) names of the elements of theta for messages"""
-    theta_logs: np.ndarray | bool = False
-    """(n_theta,) whether an element of theta is the logarithm of what is reported"""
-    x_shapes: tuple[tuple[int, ...], ...] = ()
-    """Shapes of the variables that x consists of, in order; (): not known"""
+    space: ThetaSpace = field(default=None)
+    """What the elements of theta and x are; None: theta may be anywhere"""
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """(eta, theta) -> (n_obs,) P(Y_i <= y_i | eta, theta), where it is known in closed form: gives the PIT"""
     likelihood_varies: bool = True
@@ -280,10 +275,9 @@ class LGMFunctions:
     several predictors"""
 
     def __post_init__(self):
-        if self.theta_lower is None:
-            object.__setattr__(self, "theta_lower", np.full(self.n_theta, -np.inf))
-        if self.theta_upper is None:
-            object.__setattr__(self, "theta_upper", np.full(self.n_theta, np.inf))
+        if self.space is None:
+            anywhere = np.full(self.n_theta, np.inf)
+            object.__setattr__(self, "space", ThetaSpace(-anywhere, anywhere))
 
     def log_likelihood_values(self, eta: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """Log-likelihood of many linear predictors: (m, n_eta) -> (m, n_obs)."""

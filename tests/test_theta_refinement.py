@@ -9,7 +9,7 @@ import zoo
 import pymc_inla as pmi
 from pymc_inla.analysis import analyze_model
 from pymc_inla.compile import compile_model
-from pymc_inla.inference import grid, importance, run, run_inference
+from pymc_inla.inference import effort, grid, importance, run_inference
 
 
 def no_variance():
@@ -65,7 +65,7 @@ def test_more_points_change_no_quantile_of_four_scales(monkeypatch):
     functions = compile_model(analyze_model(four_scales()))
     reported = run_inference(functions, n_draws=1, random_seed=1, criteria=False)
     monkeypatch.setattr(importance, "SETTLED", -1.0)
-    monkeypatch.setattr(run, "design_budget", lambda d, size: 800)
+    monkeypatch.setattr(effort, "design_budget", lambda d, size: 800)
     refined = run_inference(functions, n_draws=1, random_seed=1, criteria=False)
     assert refined.counts["n_theta_evaluations_design"] > 2 * reported.counts["n_theta_evaluations_design"]
     a, b = np.exp(reported.theta_marginals.quantiles), np.exp(refined.theta_marginals.quantiles)

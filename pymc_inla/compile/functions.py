@@ -7,7 +7,7 @@ products.
 
 import numpy as np
 import pytensor.tensor as pt
-from pymc.logprob.transforms import LogTransform
+from pymc.logprob.transforms import IntervalTransform, LogOddsTransform, LogTransform
 from pytensor.graph.traversal import ancestors
 from scipy import sparse
 
@@ -19,6 +19,7 @@ from pymc_inla.compile.likelihood import compile_likelihood
 from pymc_inla.compile.mode import compile_function, split_theta, split_x, stabilize
 from pymc_inla.errors import UnsupportedModelError
 from pymc_inla.lgm import Design, LatentGaussianModel, LGMFunctions, Pattern, Prior
+from pymc_inla.theta_space import ThetaSpace
 
 THETA_RANGE = 20.0
 """Search range of a transformed hyperparameter around its start: exp(20) spans every scale that double precision can
@@ -78,13 +79,13 @@ def compile_model(lgm: LatentGaussianModel, *, compile_kwargs=None, families: bo
         gaussian=likelihood.gaussian,
         C=lgm.C,
         e=lgm.e,
-        theta_lower=theta_initial - reach,
-        theta_upper=theta_initial + reach,
-        theta_logs=np.concatenate(
-            [np.full(h.size, _is_log(lgm, h)) for h in lgm.hyperparameters] or [np.zeros(0, bool)]
+        space=ThetaSpace(
+            theta_initial - reach,
+            theta_initial + reach,
+            names=tuple(element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)),
+            links=tuple(link for h in lgm.hyperparameters for link in [_link(lgm, h)] * h.size),
+            x_shapes=tuple(latent.shape for latent in lgm.latents),
         ),
-        theta_names=tuple(element_name(h, i) for h in lgm.hyperparameters for i in np.ndindex(h.shape)),
-        x_shapes=tuple(latent.shape for latent in lgm.latents),
         cdf=likelihood.cdf if likelihood.has_cdf else None,
         likelihood_varies=likelihood.varies,
         only=likelihood.only if likelihood.divisible else None,
@@ -102,8 +103,17 @@ def _transform(lgm, hyperparameter):
     return {rv.name: transform for rv, transform in lgm.model.rvs_to_transforms.items()}.get(hyperparameter.name)
 
 
-def _is_log(lgm, hyperparameter) -> bool:
-    return isinstance(_transform(lgm, hyperparameter), LogTransform)
+def _link(lgm, hyperparameter) -> str:
+    """Which function of what is reported every element of a hyperparameter is, see `ThetaSpace`."""
+    transform = _transform(lgm, hyperparameter)
+    if isinstance(transform, LogTransform):
+        return "log"
+    if isinstance(transform, LogOddsTransform):
+        return "logit"
+    if isinstance(transform, IntervalTransform):
+        (rv,) = [rv for rv in lgm.model.rvs_to_transforms if rv.name == hyperparameter.name]
+        return ("identity", "log", "logit")[sum(bound is not None for bound in transform.args_fn(*rv.owner.inputs))]
+    return "identity"
 
 
 def _search_range(lgm, log_prior_theta, start) -> np.ndarray:

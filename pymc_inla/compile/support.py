@@ -81,7 +81,7 @@ def _trials(lgm, functions, offset, theta) -> Iterator[tuple[np.ndarray, np.ndar
     mixed = rng.choice(sizes, size=(COMBINATIONS if several else 0, len(blocks)))
     centers = [np.zeros(len(offset)), offset] if offset.any() else [offset]
     moved = [theta + spread * rng.normal(size=len(theta)) for spread in SPREADS if len(theta)]
-    for hyperparameters in [theta, *(np.clip(t, functions.theta_lower, functions.theta_upper) for t in moved)]:
+    for hyperparameters in [theta, *(np.clip(t, functions.space.lower, functions.space.upper) for t in moved)]:
         for values in np.vstack([alike, mixed]):
             for center in centers:
                 yield center + np.repeat(values, blocks), hyperparameters

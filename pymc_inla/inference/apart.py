@@ -17,6 +17,7 @@ from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.importance import integrate_importance
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.theta_space import ThetaSpace
 
 HELD = 0.95
 """Share of what is found around a mode that is in its region, for the modes to lie apart"""
@@ -56,11 +57,9 @@ def are_apart(posterior: ThetaPosterior, modes: list[ThetaMode]) -> bool:
 def integrate_apart(
     posterior: ThetaPosterior,
     modes: list[ThetaMode],
-    lower: np.ndarray,
-    upper: np.ndarray,
+    space: ThetaSpace,
     *,
     max_points: int,
-    logs: np.ndarray | bool = False,
 ) -> ThetaIntegral | None:
     """Integrate over theta around each of several modes, and mix; None where they do not lie apart.
 
@@ -70,21 +69,20 @@ def integrate_apart(
         The highest first.
     max_points : int
         Bound on the number of evaluations of the design of each mode.
-    logs : bool array (d,), optional
-        Which elements of theta are logarithms of what is reported.
     """
 
     def region(theta: np.ndarray) -> np.ndarray:
         """(m, d) to (m,): the mode that it belongs to"""
         return np.argmax([mode.log_posterior - 0.5 * np.sum(mode.to_z(theta) ** 2, axis=1) for mode in modes], axis=0)
 
+    d = len(space.lower)
     parts, densities, log_masses = [], [], []
     for k, mode in enumerate(modes):
 
         def own(theta: np.ndarray, k: int = k) -> bool:
             return bool(region(theta[None])[0] == k)
 
-        part = integrate_importance(posterior, [mode], lower, upper, max_points=max_points, logs=logs, region=own)
+        part = integrate_importance(posterior, [mode], space, max_points=max_points, region=own)
         whole = part.density
         inside = region(whole.theta) == k
         held = whole.weights @ inside
@@ -111,9 +109,9 @@ def integrate_apart(
     density = IntegratedDensity(
         np.vstack([density.theta for density in densities]),
         weights,
-        np.zeros((len(lower), len(lower))),
+        np.zeros((d, d)),
         log_density_at,
-        tuple(MixedMarginal(shares, tuple(densities), j) for j in range(len(lower))),
+        tuple(MixedMarginal(shares, tuple(densities), j) for j in range(d)),
         tuple(densities),
         region,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from pymc_inla.inference.density import midpoints, normalize
 from pymc_inla.lgm import QUANTILES
+from pymc_inla.theta_space import ThetaSpace
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Cloud:
         """Relative effective sample size"""
         return 1.0 / (self.m * np.sum(self.weights(log_target)[0] ** 2))
 
-    def changes(self, before: np.ndarray, after: np.ndarray, logs: np.ndarray | bool) -> tuple[float, float]:
+    def changes(self, before: np.ndarray, after: np.ndarray, space: ThetaSpace) -> tuple[float, float]:
         """Largest change of a quantile of a hyperparameter from one log target (n,) to another, relative to a quarter
         of the central 95 % (an sd, where there is one): as it is reported, and on the kinder of its two scales. Tails
         that are long on one of them make quantiles move there that do not matter on the other.
@@ -46,13 +47,12 @@ class Cloud:
         w_before, _ = self.weights(np.clip(before, after - 1.0, after + 1.0))
 
         reported, kinder = [], []
-        for column, is_log in zip(self.theta.T, np.broadcast_to(logs, self.theta.shape[1]), strict=True):
+        for j, column in enumerate(self.theta.T):
             order = np.argsort(column, kind="stable")
             levels = [midpoints(w[order]) for w in (w_before, w_after)]
-            on_theta = _moved(column[order], levels)
-            changes = _moved(np.exp(column[order]), levels) if is_log else on_theta
+            changes = _moved(space.reported(j, column[order]), levels)
             reported.append(changes)
-            kinder.append(np.minimum(changes, on_theta))
+            kinder.append(np.minimum(changes, _moved(column[order], levels)))
         return float(np.max(reported)), float(np.max(kinder))
 
 

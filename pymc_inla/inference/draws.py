@@ -14,15 +14,13 @@ Where a pass over the data per draw would be too dear, the densities are NaN and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
-from pymc_inla.inference.follow import Portion, degree_of, distance_from_exact, follow_theta
+from pymc_inla.inference.follow import CLOSE, Portion, degree_of, distance_from, exact_draws, follow_theta
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
@@ -109,7 +107,7 @@ def draw_joint(
     densities = n_draws * size <= MAX_DENSITY_WORK
     centers = n_distinct(size, integral.density.d, n_draws)
     drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities)
-    if drawn.measure_off() > FITS:
+    if drawn.off > FITS:
         centers = min(MORE_CENTERS * centers, n_draws)
         drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities)
     if not densities:
@@ -141,7 +139,7 @@ def draw_joint(
     taken = drawn.theta[rows], x, drawn.log_p[rows], drawn.log_q[rows]
     if weighted:
         efficiency *= n / n_draws
-    return Draws(*taken, k_hat, efficiency, resampled, evidence, evidence_error, weights, drawn.measure_off())
+    return Draws(*taken, k_hat, efficiency, resampled, evidence, evidence_error, weights, drawn.off)
 
 
 @dataclass(frozen=True)
@@ -153,8 +151,8 @@ class _Proposal:
     log_p: np.ndarray
     log_q: np.ndarray
     log_ratio: np.ndarray
-    measure_off: Callable[[], float]
-    """See `follow.distance_from_exact`"""
+    off: float
+    """Distance of a few linear predictors from those of draws at exactly their theta, see `follow`"""
 
 
 def _weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -175,7 +173,7 @@ def _propose(
     densities: bool,
 ) -> _Proposal:
     """Draws of theta from the integrated density, and of x by the centers nearest to them."""
-    theta_seed, x_seed, order_seed = seed.spawn(3)
+    theta_seed, x_seed, order_seed, compare_seed = seed.spawn(4)
     rng, d = np.random.default_rng(theta_seed), integral.density.d
     centers = _centers(integral, n_centers, rng)
     moves, degree = len(centers) > 1, 0
@@ -239,14 +237,14 @@ def _propose(
     for k in np.unique(nearest):
         portions_at[D + k] = sample_at(posterior.point(centers[k]), k, lost[nearest == k], seeds[D + k])
     portions = [portion for portions in portions_at for portion in portions]
+    off = np.nan
     if degree:
-        follow_theta(x, portions, centers, kept, usable, posterior, integral, degree)
-
-    @cache
-    def measure_off() -> float:
-        return distance_from_exact(x, portions, posterior, np.random.default_rng(seeds[-1])) if degree else np.nan
-
-    return _Proposal(theta_out, x, log_p, log_q, log_ratio, measure_off)
+        exact = exact_draws(portions, posterior, np.random.default_rng(compare_seed))
+        off = distance_from(exact, x)
+        if not off < CLOSE:
+            follow_theta(x, portions, centers, kept, usable, posterior, integral, degree)
+            off = distance_from(exact, x)
+    return _Proposal(theta_out, x, log_p, log_q, log_ratio, off)
 
 
 def _centers(integral: ThetaIntegral, D: int, rng) -> np.ndarray:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pymc_inla.errors import ConvergenceError
-from pymc_inla.inference.images import Elements
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
 from pymc_inla.status import Status
+from pymc_inla.theta_space import ThetaSpace
 
 GAIN_TOLERANCE = 1e-14
 """Predicted gain in log density below which the search stops: 1e-7 sd away from the mode."""
@@ -28,10 +28,6 @@ SADDLE = -0.05
 """Curvature of the log density, per squared sd of the search, below which a zero of the gradient is a saddle"""
 DIFFERENCE_STEP = 0.02
 """Step of the differences for the Hessian, in sd."""
-FIRST_LOOK, FIRST_LOOK_DEAR = 3.0, 6.0
-"""Where the search for other modes begins, in sd; nearer ones are met by the grid or the importance points. This sd is
-of the curvature at the mode: where that falls off on one side only, its mirror image can be 5 of them away. With the
-many observations of models whose evaluations are dear, mirror images are farther apart."""
 NARROW = 1.0
 """Where the log density has fallen by less up to there, on both sides (a Gaussian: by 4.5, a Cauchy density: by 1.7),
 the curvature at the mode is that of a kink, which says nothing of the width"""
@@ -129,18 +125,19 @@ def find_theta_mode(
     return ThetaMode(current.theta, root, current.log_posterior, status, n_iterations)
 
 
-def without_ties(start: np.ndarray, names: tuple[str, ...] | None, lower, upper) -> np.ndarray:
+def without_ties(start: np.ndarray, space: ThetaSpace) -> np.ndarray:
     """The start with the elements of one variable moved apart where all are equal.
 
     Elements that enter alike have a gradient that leaves them equal, and a search ends where that is zero: on a saddle
     between modes in which they have changed places, or on a small maximum of its own where the density of what they
     multiply is widest.
     """
-    start, width = start.copy(), np.where(np.isfinite(upper - lower), upper - lower, 0.0)
-    for at in Elements(names or ()).variables():
+    width = space.upper - space.lower
+    start, width = start.copy(), np.where(np.isfinite(width), width, 0.0)
+    for at in space.variables():
         if len(at) > 1 and np.ptp(start[at]) == 0.0:
             start[at] += TIE * width[at] * np.linspace(-0.5, 0.5, len(at))
-    return np.clip(start, lower, upper)
+    return np.clip(start, space.lower, space.upper)
 
 
 def _climb(posterior, current: Evaluation, B: np.ndarray | None, lower, upper, max_iterations: int):
@@ -211,7 +208,7 @@ def _beside_saddle(posterior, current: Evaluation, root: np.ndarray, lower, uppe
 
 
 def at_its_width(
-    posterior: ThetaPosterior, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray, first_look: float = FIRST_LOOK
+    posterior: ThetaPosterior, mode: ThetaMode, lower: np.ndarray, upper: np.ndarray, first_look: float
 ) -> ThetaMode:
     """The mode with axes as long as its density is wide, where a kink of the likelihood beside it (a changepoint at a
     value of a covariate) makes the curvature at the mode large. What is evaluated otherwise is needed anyway, by the

@@ -15,6 +15,8 @@ from math import prod
 
 import numpy as np
 
+from pymc_inla.theta_space import ThetaSpace
+
 MOST_LABELS = 4
 """Labels of which every two are exchanged, in all variables that have so many"""
 MOST_EXCHANGED = 5
@@ -37,34 +39,7 @@ class Image:
     """(n_x,) where the latents may be there"""
 
 
-@dataclass(frozen=True)
-class Elements:
-    """What the elements of theta and x are."""
-
-    names: tuple[str, ...]
-    """(d,) of the elements of theta: "sigma", "sigma[1]", "sigma[1, 0]" """
-    logs: np.ndarray | bool = False
-    """(d,) which of them are logarithms of what is reported: these have no sign"""
-    x_shapes: tuple[tuple[int, ...], ...] = ()
-    """Shapes of the variables that x consists of; (): not known"""
-
-    @property
-    def real(self) -> np.ndarray:
-        """(d,)"""
-        return ~np.broadcast_to(self.logs, len(self.names))
-
-    def variables(self) -> list[np.ndarray]:
-        """Positions of the elements of each variable of theta"""
-        variable = np.array([name.partition("[")[0] for name in self.names])
-        return [np.flatnonzero(variable == name) for name in dict.fromkeys(variable.tolist())]
-
-    def n_labels(self, positions: np.ndarray) -> int:
-        """Length of the first axis of a variable of theta; 1 of a scalar"""
-        last = self.names[positions[-1]].partition("[")[2]
-        return int(last.rstrip("]").split(",")[0]) + 1 if last else 1
-
-
-def images(elements: Elements, theta: np.ndarray, sd: np.ndarray, x: np.ndarray) -> list[Image]:
+def images(space: ThetaSpace, theta: np.ndarray, sd: np.ndarray, x: np.ndarray) -> list[Image]:
     """All images of a mode.
 
     Parameters
@@ -74,24 +49,24 @@ def images(elements: Elements, theta: np.ndarray, sd: np.ndarray, x: np.ndarray)
     x : array (n_x,)
         The latents there.
     """
-    found = [*_relabeled(elements, theta, x), *_exchanged(elements, theta, x)]
-    return found + [Image(signs * theta, x) for signs in _signs(elements, theta, sd)]
+    found = [*_relabeled(space, theta, x), *_exchanged(space, theta, x)]
+    return found + [Image(signs * theta, x) for signs in _signs(space, theta, sd)]
 
 
-def _relabeled(elements: Elements, theta: np.ndarray, x: np.ndarray) -> Iterator[Image]:
+def _relabeled(space: ThetaSpace, theta: np.ndarray, x: np.ndarray) -> Iterator[Image]:
     """Two labels exchanged in all variables along them: hyperparameters, latents and, the one time of two, what may be
     probabilities of the labels, which have one element less."""
-    variables = elements.variables()
-    for K in sorted({elements.n_labels(at) for at in variables} & set(range(2, MOST_LABELS + 1))):
-        rest = [at for at in variables if len(at) == K - 1 and elements.real[at].all()]
+    variables = space.variables()
+    for K in sorted({space.n_labels(at) for at in variables} & set(range(2, MOST_LABELS + 1))):
+        rest = [at for at in variables if len(at) == K - 1 and space.has_sign[at].all()]
         for i, j in combinations(range(K), 2):
             order = np.arange(K)
             order[[i, j]] = j, i
             other = theta.copy()
             for at in variables:
-                if elements.n_labels(at) == K:
+                if space.n_labels(at) == K:
                     other[at] = theta[at].reshape(K, -1)[order].ravel()
-            moved = _latents_relabeled(elements, x, order)
+            moved = _latents_relabeled(space, x, order)
             yield Image(other, moved)
             if rest:
                 other = other.copy()
@@ -100,9 +75,9 @@ def _relabeled(elements: Elements, theta: np.ndarray, x: np.ndarray) -> Iterator
                 yield Image(other, moved)
 
 
-def _latents_relabeled(elements: Elements, x: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _latents_relabeled(space: ThetaSpace, x: np.ndarray, order: np.ndarray) -> np.ndarray:
     moved, start = x.copy(), 0
-    for shape in elements.x_shapes:
+    for shape in space.x_shapes:
         stop = start + prod(shape)
         if shape[:1] == (len(order),):
             moved[start:stop] = x[start:stop].reshape(len(order), -1)[order].ravel()
@@ -110,29 +85,29 @@ def _latents_relabeled(elements: Elements, x: np.ndarray, order: np.ndarray) -> 
     return moved
 
 
-def _exchanged(elements: Elements, theta: np.ndarray, x: np.ndarray) -> Iterator[Image]:
+def _exchanged(space: ThetaSpace, theta: np.ndarray, x: np.ndarray) -> Iterator[Image]:
     """Two hyperparameters exchanged, and no latents or two scalars among them."""
     d = len(theta)
-    starts = np.cumsum([0, *map(prod, elements.x_shapes)])
-    scalars = [start for start, shape in zip(starts, elements.x_shapes, strict=False) if shape == ()]
+    starts = np.cumsum([0, *map(prod, space.x_shapes)])
+    scalars = [start for start, shape in zip(starts, space.x_shapes, strict=False) if shape == ()]
     pairs = list(combinations(scalars, 2)) if len(scalars) <= MOST_SCALARS else []
     for i, j in combinations(range(d if d <= MOST_EXCHANGED else 0), 2):
         other = theta.copy()
         other[[i, j]] = theta[[j, i]]
         yield Image(other, x)
-        for pair in pairs if "[" not in elements.names[i] + elements.names[j] else ():
+        for pair in pairs if "[" not in space.names[i] + space.names[j] else ():
             moved = x.copy()
             moved[list(pair)] = x[list(pair[::-1])]
             yield Image(other, moved)
 
 
-def _signs(elements: Elements, theta: np.ndarray, sd: np.ndarray) -> Iterator[np.ndarray]:
+def _signs(space: ThetaSpace, theta: np.ndarray, sd: np.ndarray) -> Iterator[np.ndarray]:
     """Changes of signs (d,): of all subsets of what has one, elements where they are few and variables where these are;
     otherwise of each variable, and of all."""
-    has_one = elements.real & (2 * np.abs(theta) > MOVED * sd)
+    has_one = space.has_sign & (2 * np.abs(theta) > MOVED * sd)
     units = [np.array([j]) for j in np.flatnonzero(has_one)]
     if len(units) > MOST_SIGNS:
-        units = [at[has_one[at]] for at in elements.variables() if has_one[at].any()]
+        units = [at[has_one[at]] for at in space.variables() if has_one[at].any()]
     sizes = range(1, len(units) + 1) if len(units) <= MOST_SIGNS else (1, len(units))
     for size in sizes:
         for some in combinations(units, size):

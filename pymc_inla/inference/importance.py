@@ -31,6 +31,7 @@ from pymc_inla.inference.profiles import axis_profiles, sum_of_profiles
 from pymc_inla.inference.proposal import CLOUD, DESIGN_SEED, DefensiveMixture, Proposal, build_proposal
 from pymc_inla.inference.theta_design import ThetaDesign
 from pymc_inla.inference.theta_posterior import Evaluation, ThetaPosterior
+from pymc_inla.theta_space import ThetaSpace
 
 FINE_CLOUD = 2**16
 """Points that the marginals are read off: a 97.5 % quantile to 0.02 sd; four times as many where emulators are cheap"""
@@ -61,11 +62,9 @@ REACH = 40.0
 def integrate_importance(
     posterior: ThetaPosterior,
     modes: list[ThetaMode],
-    lower: np.ndarray,
-    upper: np.ndarray,
+    space: ThetaSpace,
     *,
     max_points: int,
-    logs: np.ndarray | bool = False,
     region: Callable[[np.ndarray], bool] | None = None,
 ) -> ThetaIntegral:
     """Integrate over theta by emulation and importance sampling.
@@ -76,8 +75,6 @@ def integrate_importance(
         The highest first.
     max_points : int
         Bound on the number of evaluations of the design, beside those that confirm it.
-    logs : bool array (d,), optional
-        Which elements of theta are logarithms of what is reported.
     region : callable, optional
         From theta (d,) to whether the emulator may go through what the search of modes evaluated there.
 
@@ -87,7 +84,7 @@ def integrate_importance(
         If the emulator has its mass where there is none.
     """
     mode = modes[0]
-    d = len(mode.theta_star)
+    d, lower, upper = len(mode.theta_star), space.lower, space.upper
     profiles = axis_profiles(posterior, mode, lower, upper)
     first = build_proposal(posterior, modes, profiles, lower, upper)
     # to this power the density of an emulator covers tails, and exp(-1/2) of the points count in any dimension
@@ -100,7 +97,7 @@ def integrate_importance(
         """Points of a proposal within reach."""
         z = proposal.sample(m, d, DESIGN_SEED + seed)
         theta, profile = mode.to_theta(z), sum_of_profiles(profiles, z)
-        kept = np.all((theta >= lower) & (theta <= upper), axis=1) & (profile > -REACH)
+        kept = space.contains(theta) & (profile > -REACH)
         z, theta = z[kept], theta[kept]
         return Cloud(z, theta, proposal.log_density(z), posterior.rough_at(theta) + profile[kept], m)
 
@@ -131,7 +128,7 @@ def integrate_importance(
         used += per_round
         after = emulator(cloud.z, cloud.known)
         proposal = follow(proposal, cloud, after)
-        settled = cloud.changes(before, after, logs)[0] < SETTLED and cloud.efficiency(after) > SCARCE
+        settled = cloud.changes(before, after, space)[0] < SETTLED and cloud.efficiency(after) > SCARCE
         if settled or used + per_round > max(max_points, 2 * per_round):
             break
     base, _ = normalize((1 - temper) * predicted)
@@ -163,11 +160,11 @@ def integrate_importance(
         # peaks of an emulator are a part of the integral that was corrected
         log_ml, error = cloud.weights(log_target)[1] + log_jacobian, float(np.mean(np.abs(f - expected)))
         efficiency = _efficiency(np.zeros(len(f)), f - expected)
-        settled = cloud.changes(before, log_target, logs)[1] < CONFIRMED and error < NEAR
+        settled = cloud.changes(before, log_target, space)[1] < CONFIRMED and error < NEAR
         if settled and cloud.efficiency(log_target) > SCARCE:
             break
     # between the emulators that both go through all that is known there is what nobody knows
-    _, outer_change = cloud.changes(design.emulate(stiff=False)(cloud.z, cloud.known), log_target, logs)
+    _, outer_change = cloud.changes(design.emulate(stiff=False)(cloud.z, cloud.known), log_target, space)
     cloud_weights, log_total = cloud.weights(log_target)
     # the normalization is that of the emulator
     log_total += log_jacobian

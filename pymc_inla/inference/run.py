@@ -11,47 +11,22 @@ from pymc_inla.errors import InvalidOptionError
 from pymc_inla.inference.criteria import criteria_by_draws, criteria_by_quadrature
 from pymc_inla.inference.density import theta_marginals
 from pymc_inla.inference.draws import Draws, draw_joint
-from pymc_inla.inference.hyper_mode import (
-    FIRST_LOOK,
-    FIRST_LOOK_DEAR,
-    ThetaMode,
-    at_its_width,
-    find_theta_mode,
-    without_ties,
-)
+from pymc_inla.inference.effort import LARGE, Effort
+from pymc_inla.inference.hyper_mode import ThetaMode, at_its_width, find_theta_mode, without_ties
 from pymc_inla.inference.inner import Shape
 from pymc_inla.inference.integral import ThetaIntegral
-from pymc_inla.inference.integration import (
-    POINTS_OF_THREE,
-    TROUGH,
-    TROUGH_LARGE,
-    check_integration,
-    integrate_theta,
-)
+from pymc_inla.inference.integration import check_integration, integrate_theta
 from pymc_inla.inference.kinks import is_rough
 from pymc_inla.inference.latent_marginals import KEEP_DENSITIES, mixture_marginals
 from pymc_inla.inference.multistart import mass_elsewhere
 from pymc_inla.inference.observation_order import Arrangement, arrange, one_predictor_each
 from pymc_inla.inference.parallel import map_in_order, suit_cores
 from pymc_inla.inference.reliability import InnerChange, cumulant_correction, draws_gap, inner_change, judge, undefined
-from pymc_inla.inference.strategy import (
-    LARGE,
-    Choice,
-    check_strategy,
-    choose_inner,
-    compare,
-)
-from pymc_inla.inference.theta_design import WITH_GRADIENTS
+from pymc_inla.inference.strategy import Choice, check_strategy, choose_inner, compare
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import INLAResult, Integration, LGMFunctions, Marginals
 from pymc_inla.linalg.heap import release_temporaries
 from pymc_inla.status import Status
-
-SIZE_OF_LINES = 5000
-"""Latents and predictors of models in which 2000 values of three hyperparameters are affordable: 4 to 20 s"""
-
-DEAR = 30_000
-"""Latents and predictors of models in which an evaluation takes a tenth of a second or more"""
 
 
 def run_inference(
@@ -109,10 +84,9 @@ def run_inference(
         raise InvalidOptionError(f"n_draws={n_draws}: at least 1 draw is needed.")
     size = functions.n_x + functions.n_eta
     large = size > LARGE
-    first_look = FIRST_LOOK_DEAR if size > DEAR else FIRST_LOOK
     suit_cores(size)
-    lower, upper = functions.theta_lower, functions.theta_upper
-    start = without_ties(_checked_start(functions, theta_start), functions.theta_names, lower, upper)
+    space, lower, upper = functions.space, functions.space.lower, functions.space.upper
+    start = without_ties(_checked_start(functions, theta_start), space)
     clock = _Clock(progress)
 
     clock.stage("mode", 0.0)
@@ -127,29 +101,16 @@ def run_inference(
         posterior = ThetaPosterior.of(choice.inner)
         mode = find_theta_mode(posterior, start, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
+    effort = Effort.for_model(functions.n_theta, size, slow=posterior.near is not None)
     if integration != "eb":
-        mode = at_its_width(posterior, mode, lower, upper, first_look)
+        mode = at_its_width(posterior, mode, lower, upper, effort.first_look)
     if is_rough(functions.log_prior_theta, mode, lower, upper):
         posterior.rough = functions.log_prior_theta.values
 
     clock.stage("integration", 0.2)
     if large:
         release_temporaries()
-    budget, names = design_budget(functions.n_theta, size), functions.theta_names
-    integral = integrate_theta(
-        posterior,
-        mode,
-        lower,
-        upper,
-        method=integration,
-        max_points=budget,
-        lines=size <= SIZE_OF_LINES and posterior.near is None,
-        trough=TROUGH_LARGE if large else TROUGH,
-        first_look=first_look,
-        names=names,
-        logs=functions.theta_logs,
-        x_shapes=functions.x_shapes,
-    )
+    integral = integrate_theta(posterior, mode, space, method=integration, effort=effort)
     mode = integral.mode
     counts = {"n_theta_evaluations_design": posterior.n_evaluations}
 
@@ -241,17 +202,6 @@ def run_inference(
         timings=clock.finish(),
         details={"mode_status": mode.status.value, "resampled": int(draws.resampled)},
     )
-
-
-def design_budget(d: int, size: int) -> int:
-    """Largest number of design points of theta, by the number of hyperparameters and the size of the model."""
-    if d == 3 and 500 < size <= 30_000:
-        return POINTS_OF_THREE - 1
-    # three rounds of importance points: a second one alone tells how bad the first emulator was
-    for limit, *budgets in ((30_000, 400, 768, 1536), (300_000, 150, 256, 256)):
-        if size <= limit:
-            return budgets[0 if d <= 5 else 1 if d <= WITH_GRADIENTS else 2]
-    return 80 if d <= 2 else 128
 
 
 def criteria_budget(n_obs: int) -> tuple[int, int]:

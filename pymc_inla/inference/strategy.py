@@ -10,6 +10,7 @@ import numpy as np
 from pymc_inla.errors import ConvergenceError, InvalidOptionError
 from pymc_inla.inference.around_mode import UNLIKELY, between, design, thetas_around
 from pymc_inla.inference.conditional import BUDGET, is_affordable, work
+from pymc_inla.inference.effort import LARGE
 from pymc_inla.inference.hyper_mode import ThetaMode, find_theta_mode
 from pymc_inla.inference.laplace import LaplaceInner
 from pymc_inla.inference.laplace_importance import corrected
@@ -27,7 +28,7 @@ FIRST_K, FIRST_K_SMALL, SMALL = 5, 11, 5_000
 predictors the first rule costs next to nothing and may as well be one of negligible error."""
 TOLERANCE = 0.02
 """Shift of the mean of a hyperparameter in sd, and relative change of its sd, below which nodes are enough."""
-LARGE, LARGE_TOLERANCE = 300_000, 0.05
+LARGE_TOLERANCE = 0.05
 """The same for models of more latents and predictors than this, where sd are small and passes over the data dear."""
 
 LATENT_TOLERANCE = 0.05
@@ -142,7 +143,7 @@ def choose_inner(
     """
     options = {} if vb_correct is None else {"vb_correct": vb_correct}
     laplace = laplace_choice(functions, strategy, partition=partition, **options)
-    lower, upper = functions.theta_lower, functions.theta_upper
+    lower, upper = functions.space.lower, functions.space.upper
     posterior = ThetaPosterior.of(laplace.inner)
     mode = find_theta_mode(posterior, start, lower, upper)
     if strategy not in ("auto", "quadrature") or (strategy == "auto" and functions.gaussian):

@@ -242,3 +242,24 @@ def test_slopes_from_an_unknown_knot_on(name, inside):
         design = f.design(np.array([special.logit(knot / 10)]))
         A = f.A_pattern.to_matrix(design.A).toarray()
         np.testing.assert_allclose(A, np.column_stack([np.ones(20), exact(knot)]), atol=1e-12)
+
+
+def test_links_of_hyperparameters():
+    """What is known of the bounds of a variable decides on which scale it is reported."""
+    with pm.Model() as model:
+        free, scale = pm.Normal("free", 0, 1, shape=2), pm.HalfNormal("scale")
+        phase, share = pm.Uniform("phase", 0, 6), pm.Beta("share", 2, 2)
+        above = pm.Truncated("above", pm.Normal.dist(2, 1), lower=1)
+        u = pm.Normal("u", 0, scale, shape=3)
+        eta = u * pm.math.sin(phase) + pm.math.exp(free[0]) * share + pm.math.exp(free[1]) * above
+        pm.Normal("y", eta, 1, observed=np.arange(3.0))
+    space = compile_model(analyze_model(model)).space
+    assert dict(zip(space.names, space.links, strict=True)) == {
+        "free[0]": "identity",
+        "free[1]": "identity",
+        "scale": "log",
+        "phase": "logit",
+        "share": "logit",
+        "above": "log",
+    }
+    assert space.contains(np.zeros((4, 6))).all() and not space.contains(np.full(6, 1e6))

@@ -6,6 +6,10 @@ from scipy.stats import multivariate_normal, norm
 
 from pymc_inla.inference.cloud import Cloud
 from pymc_inla.inference.proposal import DefensiveMixture, Proposal, SplitT
+from pymc_inla.theta_space import ThetaSpace
+
+INF = np.full(1, np.inf)
+REAL, LOG, LOGIT = (ThetaSpace(-INF, INF, links=(link,)) for link in ("identity", "log", "logit"))
 
 
 def split_t(d, scale=1.0):
@@ -39,9 +43,9 @@ def test_changes_of_quantiles():
     cloud = cloud_of(split_t(1, 1.5), 1)
     after = norm.logpdf(cloud.z[:, 0])
     moved = norm.logpdf(cloud.z[:, 0], 0.02)
-    reported, kinder = cloud.changes(moved, after, logs=False)
+    reported, kinder = cloud.changes(moved, after, REAL)
     assert reported == kinder == pytest.approx(0.02, rel=0.1)
-    assert cloud.changes(after, after, logs=False) == (0.0, 0.0)
+    assert cloud.changes(after, after, REAL) == (0.0, 0.0)
 
 
 def test_changes_on_the_kinder_scale():
@@ -50,9 +54,19 @@ def test_changes_on_the_kinder_scale():
     z = cloud.z[:, 0]
     after = norm.logpdf(z)
     longer = after + np.where(z < -1.5, 0.4, 0.0)
-    reported, kinder = cloud.changes(longer, after, logs=True)
+    reported, kinder = cloud.changes(longer, after, LOG)
     assert kinder <= reported < 0.06
-    assert cloud.changes(longer, after, logs=False)[0] > 2 * kinder
+    assert cloud.changes(longer, after, REAL)[0] > 2 * kinder
+
+
+def test_changes_at_the_end_of_a_range():
+    """A tail of the logit that is next to a bound: what is between the bounds hardly moves."""
+    cloud = cloud_of(split_t(1, 6.0), 1)
+    z = cloud.z[:, 0]
+    after = norm.logpdf(z, 6.0, 3.0)
+    longer = after + np.where(z > 11, 0.4, 0.0)
+    assert cloud.changes(longer, after, LOGIT)[1] < 0.02
+    assert cloud.changes(longer, after, REAL)[1] > 0.05
 
 
 def test_peaks_that_are_gone_are_no_error_that_is_left():
@@ -60,6 +74,6 @@ def test_peaks_that_are_gone_are_no_error_that_is_left():
     z = cloud.z[:, 0]
     after = norm.logpdf(z)
     peak = np.where(np.abs(z - 6.0) < 0.2, 20.0, 0.0)
-    assert cloud.changes(after + peak, after, logs=False)[0] < 1e-3
+    assert cloud.changes(after + peak, after, REAL)[0] < 1e-3
     # one that only the second one has is
-    assert cloud.changes(after, after + peak, logs=False)[0] > 0.3
+    assert cloud.changes(after, after + peak, REAL)[0] > 0.3

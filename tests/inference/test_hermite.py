@@ -10,6 +10,7 @@ from pymc_inla.inference.hermite import HermiteEmulator
 from pymc_inla.inference.hyper_mode import find_theta_mode
 from pymc_inla.inference.integration import integrate_theta
 from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.theta_space import ThetaSpace
 
 
 def bent(z):
@@ -67,6 +68,6 @@ def test_every_round_has_points_of_its_own(monkeypatch):
     monkeypatch.setattr(importance, "SETTLED", -1.0)
     monkeypatch.setattr(theta_design, "WITH_GRADIENTS", 0)
     before = posterior.n_evaluations
-    integral = integrate_theta(posterior, mode, -bound, bound, method="importance", max_points=400)
+    integral = integrate_theta(posterior, mode, ThetaSpace(-bound, bound), method="importance")
     assert len(integral.nodes) == 64
     assert posterior.n_evaluations - before >= 6 * 64

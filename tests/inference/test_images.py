@@ -11,9 +11,15 @@ from test_outer_theta import integrate
 from pymc_inla.inference.density import draw_theta
 from pymc_inla.inference.draws import _spread
 from pymc_inla.inference.hyper_mode import find_theta_mode, without_ties
-from pymc_inla.inference.images import Elements, images
+from pymc_inla.inference.images import images
 from pymc_inla.inference.integration import integrate_theta
 from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.theta_space import ThetaSpace
+
+
+def anywhere(names, links=(), x_shapes=()):
+    bound = np.full(len(names), np.inf)
+    return ThetaSpace(-bound, bound, names, links, x_shapes)
 
 
 def as_rows(found):
@@ -22,39 +28,39 @@ def as_rows(found):
 
 def test_labels_change_places_in_all_variables_along_them():
     """Two components with means and scales, latents of each, and the logit of the weight of the first."""
-    elements = Elements(
+    space = anywhere(
         ("mean[0]", "mean[1]", "scale[0]", "scale[1]", "weight", "noise"),
-        np.array([False, False, True, True, False, True]),
+        ("identity", "identity", "log", "log", "logit", "log"),
         ((), (2, 2), (3,)),
     )
     theta, x = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), np.arange(8.0)
-    found = as_rows(images(elements, theta, np.full(6, 0.1), x))
+    found = as_rows(images(space, theta, np.full(6, 0.1), x))
     moved = [0.0, 3.0, 4.0, 1.0, 2.0, 5.0, 6.0, 7.0]
     assert found[2.0, 1.0, 4.0, 3.0, 5.0, 6.0] == moved
     assert found[2.0, 1.0, 4.0, 3.0, -5.0, 6.0] == moved
 
 
-def test_weights_of_three_labels_have_two_elements():
+def test_weights_of_three_labels_have_two_space():
     """Logarithms of three weights less their mean, the last of which is not an element."""
-    elements = Elements(("mean[0]", "mean[1]", "mean[2]", "w[0]", "w[1]"))
+    space = anywhere(("mean[0]", "mean[1]", "mean[2]", "w[0]", "w[1]"))
     theta = np.array([1.0, 2.0, 3.0, 0.5, 0.25])
-    found = as_rows(images(elements, theta, np.full(5, 0.1), np.zeros(0)))
+    found = as_rows(images(space, theta, np.full(5, 0.1), np.zeros(0)))
     assert (3.0, 2.0, 1.0, -0.75, 0.25) in found
     assert (2.0, 1.0, 3.0, 0.25, 0.5) in found
 
 
 def test_latent_scalars_may_belong_to_scalars_that_are_exchanged():
-    elements = Elements(("a", "b"), True, ((), (4,), ()))
-    found = images(elements, np.array([1.0, 2.0]), np.ones(2), np.arange(6.0))
+    space = anywhere(("a", "b"), ("log", "log"), ((), (4,), ()))
+    found = images(space, np.array([1.0, 2.0]), np.ones(2), np.arange(6.0))
     assert [image.theta.tolist() for image in found] == [[2.0, 1.0]] * 2
     assert [image.x.tolist() for image in found] == [[0, 1, 2, 3, 4, 5], [5, 1, 2, 3, 4, 0]]
 
 
 def test_all_subsets_of_few_signs_change():
     """Logarithms have no sign, and one that is next to zero does not matter."""
-    elements = Elements(("a", "b", "c", "s", "zero"), np.array([False, False, False, True, False]))
+    space = anywhere(("a", "b", "c", "s", "zero"), ("identity",) * 3 + ("log", "identity"))
     theta = np.array([1.0, 2.0, 3.0, 4.0, 0.01])
-    found = [image.theta for image in images(elements, theta, np.full(5, 0.1), np.zeros(0))]
+    found = [image.theta for image in images(space, theta, np.full(5, 0.1), np.zeros(0))]
     signs = {tuple(np.sign(other).tolist()) for other in found if np.array_equal(np.abs(other), theta)}
     assert len(signs) == 7
     assert all(sign[3:] == (1.0, 1.0) for sign in signs)
@@ -62,14 +68,14 @@ def test_all_subsets_of_few_signs_change():
 
 def test_many_signs_change_by_variable_and_together():
     names = tuple(f"u[{j}]" for j in range(4)) + ("a", "b", "c", "d")
-    found = [image.theta for image in images(Elements(names), np.ones(8), np.full(8, 0.1), np.zeros(0))]
+    found = [image.theta for image in images(anywhere(names), np.ones(8), np.full(8, 0.1), np.zeros(0))]
     changed = sorted(int(np.sum(other < 0)) for other in found if np.any(other < 0))
     assert changed == [1, 1, 1, 1, 4, 8]
 
 
 def test_equal_starts_of_a_variable_are_moved_apart():
-    lower, upper = np.full(5, -20.0), np.full(5, 20.0)
-    start = without_ties(np.array([1.0, 1.0, 1.0, 2.0, 3.0]), ("s", "k[0]", "k[1]", "m[0]", "m[1]"), lower, upper)
+    space = ThetaSpace(np.full(5, -20.0), np.full(5, 20.0), ("s", "k[0]", "k[1]", "m[0]", "m[1]"))
+    start = without_ties(np.array([1.0, 1.0, 1.0, 2.0, 3.0]), space)
     assert start[[0, 3, 4]].tolist() == [1.0, 2.0, 3.0]
     assert start[1] < 1.0 < start[2]
 
@@ -107,7 +113,7 @@ def test_modes_that_lie_apart_are_integrated_each(d):
     mode = find_theta_mode(posterior, center + 0.3, lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
     names = tuple(f"{name}[{j}]" for j in range(2) for name in "abc"[: d // 2])
-    integral = integrate_theta(posterior, mode, lower, upper, names=names, max_points=400)
+    integral = integrate_theta(posterior, mode, ThetaSpace(lower, upper, names))
     assert integral.left_out == ()
     # Gaussian peaks are emulated exactly
     assert integral.log_marginal_likelihood == pytest.approx(log_integral, abs=0.005)

@@ -13,6 +13,7 @@ from pymc_inla.inference.inner import LatentMoments
 from pymc_inla.inference.integration import integrate_theta
 from pymc_inla.inference.run import latent_marginals
 from pymc_inla.inference.theta_posterior import ThetaPosterior
+from pymc_inla.theta_space import ThetaSpace
 
 SHAPE, RATE = 1.0, 5e-5
 """R-INLA's default prior of a precision"""
@@ -78,7 +79,7 @@ def test_variance_is_that_of_the_mixture(d):
     lower, upper = np.full(d, -30.0), np.full(d, 30.0)
     mode = find_theta_mode(posterior, np.full(d, 4.0), lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
-    integral = integrate_theta(posterior, mode, lower, upper)
+    integral = integrate_theta(posterior, mode, ThetaSpace(lower, upper))
     t = np.linspace(-3, 14, 20001)
     w = np.exp(shelf(t) - shelf(t).max())
     sd = np.sqrt(w @ np.exp(-t) / w.sum())

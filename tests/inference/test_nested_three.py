@@ -10,10 +10,12 @@ from test_outer_theta import integrate
 
 import pymc_inla as pmi
 from pymc_inla.inference.density import draw_theta, theta_marginals
+from pymc_inla.inference.effort import Effort
 from pymc_inla.inference.hyper_mode import find_theta_mode
-from pymc_inla.inference.integration import find_other_modes
+from pymc_inla.inference.other_modes import find_other_modes
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import QUANTILES
+from pymc_inla.theta_space import ThetaSpace
 
 
 def three_variances(groups, size, within, between):
@@ -116,7 +118,7 @@ def test_a_search_that_ends_on_a_ridge_is_no_mode(start):
     posterior = ThetaPosterior(KnownDensity(f))
     lower, upper = np.full(3, -60.0), np.full(3, 60.0)
     mode = find_theta_mode(posterior, np.array(start), lower, upper)
-    modes = find_other_modes(posterior, mode, lower, upper)
+    modes = find_other_modes(posterior, mode, ThetaSpace(lower, upper), Effort())
     assert len(modes) == 1
     for found in modes:
         (evaluation,) = posterior.evaluate_all([found.theta_star], gradient=True)

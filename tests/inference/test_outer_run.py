@@ -17,6 +17,7 @@ from pymc_inla.inference.reliability import InnerChange, inner_change, judge
 from pymc_inla.inference.theta_posterior import ThetaPosterior
 from pymc_inla.lgm import QUANTILES
 from pymc_inla.status import Status
+from pymc_inla.theta_space import ThetaSpace
 
 
 def test_pareto_smoothing_equals_arviz():
@@ -100,7 +101,7 @@ def integrated(f, d):
     bound = np.full(d, 50.0)
     mode = find_theta_mode(posterior, np.zeros(d), -bound, bound)
     posterior.prepare_design(mode.theta_star, mode.root)
-    return posterior, integrate_theta(posterior, mode, -bound, bound)
+    return posterior, integrate_theta(posterior, mode, ThetaSpace(-bound, bound))
 
 
 @pytest.mark.parametrize("d", [0, 1, 2, 3])

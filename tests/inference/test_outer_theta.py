@@ -10,6 +10,7 @@ from pymc_inla.errors import ConvergenceError, ImproperPosteriorError, InvalidOp
 from pymc_inla.inference import importance
 from pymc_inla.inference.ccd import fractional_factorial
 from pymc_inla.inference.density import draw_theta, normalize, theta_marginals, theta_quantiles, weighted_quantiles
+from pymc_inla.inference.effort import FIRST_LOOK, Effort
 from pymc_inla.inference.emulator import Emulator
 from pymc_inla.inference.grid import Nodes, build_line
 from pymc_inla.inference.hyper_mode import ThetaMode, at_its_width, find_theta_mode
@@ -19,14 +20,16 @@ from pymc_inla.inference.profiles import axis_profiles
 from pymc_inla.inference.theta_posterior import KEEP_BYTES, ThetaPosterior
 from pymc_inla.lgm import QUANTILES
 from pymc_inla.status import Status
+from pymc_inla.theta_space import ThetaSpace
 
 
-def integrate(f, d, start=None, method="auto", bound=60.0, max_points=400, **options):
+def integrate(f, d, start=None, method="auto", bound=60.0, max_points=400, links=(), **effort):
     posterior = ThetaPosterior(KnownDensity(f))
     lower, upper = np.full(d, -bound), np.full(d, bound)
+    space, effort = ThetaSpace(lower, upper, links=links), Effort(max_points, **effort)
     mode = find_theta_mode(posterior, np.zeros(d) if start is None else np.array(start, float), lower, upper)
     posterior.prepare_design(mode.theta_star, mode.root)
-    return posterior, integrate_theta(posterior, mode, lower, upper, method=method, max_points=max_points, **options)
+    return posterior, integrate_theta(posterior, mode, space, method=method, effort=effort)
 
 
 def brute_force(f, low, high, n):
@@ -121,10 +124,10 @@ def test_nodes_that_do_not_reach_the_tails_are_noticed():
     bound = np.full(2, 60.0)
     mode = ThetaMode(np.zeros(2), 0.03 * np.eye(2), 0.0, Status.CONVERGED, 0)
     posterior.prepare_design(mode.theta_star, mode.root)
-    few = integrate_theta(posterior, mode, -bound, bound, max_points=399)
+    few = integrate_theta(posterior, mode, ThetaSpace(-bound, bound), effort=Effort(max_points=399))
     assert few.density.covariance[0, 0] < 0.8
     assert few.outer_change > 0.2
-    lines = integrate_theta(posterior, mode, -bound, bound)  # more points, where they may be taken
+    lines = integrate_theta(posterior, mode, ThetaSpace(-bound, bound))  # more points, where they may be taken
     assert abs(lines.density.covariance[0, 0] - 1) < 0.01
     assert lines.outer_change < 0.01
 
@@ -139,11 +142,11 @@ def test_axes_are_as_long_as_the_density_is_wide():
     bound = np.full(2, 60.0)
     mode = find_theta_mode(posterior, np.ones(2), -bound, bound)
     assert mode.root[0, 0] < 0.35
-    wide = at_its_width(posterior, mode, -bound, bound)
+    wide = at_its_width(posterior, mode, -bound, bound, FIRST_LOOK)
     assert 0.8 < wide.root[0, 0] < 2.0
     assert abs(wide.root[1, 1] - 0.3) < 1e-3
     smooth = find_theta_mode(ThetaPosterior(KnownDensity(log_gamma)), np.ones(1), -bound[:1], bound[:1])
-    assert at_its_width(ThetaPosterior(KnownDensity(log_gamma)), smooth, -bound[:1], bound[:1]) is smooth
+    assert at_its_width(ThetaPosterior(KnownDensity(log_gamma)), smooth, -bound[:1], bound[:1], FIRST_LOOK) is smooth
 
 
 def test_modes_side_by_side():
@@ -329,7 +332,7 @@ def test_positive_coefficients():
         return -(n - 1) * np.log(e) - 0.5 * n * (1 - explained) / e**2 - 0.5 * np.sum(b**2, axis=-1) - 0.5 * e**2
 
     posterior, result = integrate(
-        lambda t: log_density(np.exp(t[:3]), np.exp(t[3])) + t.sum(), 4, start=[-1, -1, -3, -0.3], logs=np.ones(4, bool)
+        lambda t: log_density(np.exp(t[:3]), np.exp(t[3])) + t.sum(), 4, start=[-1, -1, -3, -0.3], links=("log",) * 4
     )
     assert posterior.n_evaluations <= 400 + importance.MOST_CONFIRMING * importance.CONFIRMING + 100
     assert 0.002 < result.outer_change < 0.1  # 0.55 where it was the change by the last points
@@ -377,7 +380,7 @@ def test_single_point_without_a_value(d, method, what):
     mode = find_theta_mode(ThetaPosterior(KnownDensity(lambda t: -0.5 * t @ t)), np.zeros(d), *bounds)
     without = ThetaPosterior(KnownDensity(lambda t: -np.inf))
     with pytest.raises(ConvergenceError, match=what):
-        integrate_theta(without, mode, *bounds, method=method)
+        integrate_theta(without, mode, ThetaSpace(*bounds), method=method)
 
 
 @pytest.mark.parametrize("d", [3, 5, 8, 13])
