@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 import pymc_inla as pmi
 from pymc_inla.inference.draws import _k_means
-from pymc_inla.inference.quadrature_draws import _invert, line
+from pymc_inla.inference.spline_inversion import invert, line
 
 
 def logistic_times_normal(t):
@@ -29,7 +29,7 @@ def test_inverse_of_the_distribution_function(log_density, spacing, error):
     nodes = line(spacing, -8.0, 8.0)
     probabilities = np.linspace(0.001, 0.999, 401)
     known = np.repeat((log_density(nodes.nodes) - np.max(log_density(nodes.nodes)))[:, None], len(probabilities), 1)
-    found = _invert(nodes, known, np.exp(known), probabilities)
+    found = invert(nodes, known, np.exp(known), probabilities)
     total = integrate.quad(lambda t: np.exp(log_density(t)), -12, 12, points=[0.0], epsabs=1e-12)[0]
     reached = [integrate.quad(lambda t: np.exp(log_density(t)), -12, t, epsabs=1e-10)[0] / total for t in found]
     # a spline and linear pieces an eighth of the spacing long; the Kolmogorov distance of 20 000 draws to their own
@@ -53,7 +53,7 @@ def test_every_density_has_its_own_probability():
     centers, scales = np.array([-0.5, 0.0, 0.7]), np.array([0.9, 1.0, 1.3])
     probabilities = np.array([0.2, 0.5, 0.97])
     log_density = stats.norm.logpdf(nodes.nodes[:, None], centers, scales)
-    found = _invert(nodes, log_density, np.exp(log_density), probabilities)
+    found = invert(nodes, log_density, np.exp(log_density), probabilities)
     # linear pieces an eighth of an sd long
     np.testing.assert_allclose(found, stats.norm.ppf(probabilities, centers, scales), atol=3e-3)
 
