@@ -20,7 +20,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from pymc_inla.inference.density import IntegratedDensity, draw_theta, theta_quantiles
-from pymc_inla.inference.follow import CLOSE, Portion, degree_of, distance_from, exact_draws, follow_theta
+from pymc_inla.inference.follow import CLOSE, Portion, degree_of, distance_from, exact_draws, follow_theta, some_draws
 from pymc_inla.inference.integral import ThetaIntegral
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.inference.pareto import smooth_log_weights
@@ -239,7 +239,7 @@ def _propose(
     portions = [portion for portions in portions_at for portion in portions]
     off = np.nan
     if degree:
-        exact = exact_draws(portions, posterior, np.random.default_rng(compare_seed))
+        exact = exact_draws(some_draws(portions, np.random.default_rng(compare_seed)), posterior)
         off = distance_from(exact, x)
         if not off < CLOSE:
             follow_theta(x, portions, centers, kept, usable, posterior, integral, degree)

@@ -19,8 +19,9 @@ from pymc_inla.linalg import node_sums
 
 SMALL = 20_000
 """Shared latents times blocks or rows up to which products are dense, and nothing is compiled for them"""
-COMPILED = 1000
-"""Linear predictors above which sums over blocks are compiled: nodes of all evaluations and draws go through them"""
+COMPILED = {1: 1000, 2: 1000, 3: 100}
+"""Linear predictors above which sums over blocks are compiled, by the latents of a block: nodes of all evaluations and
+draws go through them, and those of three latents are many"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class LocalPart:
     @property
     def sums(self) -> ModuleType:
         """The sums over nodes and rows, compiled where that pays"""
-        return compiled_sums() if self.functions.n_eta > COMPILED else node_sums
+        return compiled_sums() if self.functions.n_eta > COMPILED[self.b] else node_sums
 
     def to_W(self, of_row) -> np.ndarray:
         """Numbers that are the same for all rows of a block, (..., n_eta), for the entries of W"""

@@ -130,7 +130,7 @@ def enough_nodes(point, sd: np.ndarray, tolerance: float):
 def _others(inner):
     """More nodes, then wider ones"""
     while not inner.wide and inner.k < inner.max_k:
-        inner = inner.finer()
+        inner = inner.next()
         yield inner
     while (wider := inner.wider()) is not None and wider.k**wider.blocks.b * wider.functions.n_eta <= WORK_OF_FIT:
         inner = wider

@@ -31,8 +31,8 @@ MAX_ITERATIONS = 30
 MOST_REJECTED = 10
 """Steps with a value that a line search tries, the last one a thousandth of Newton's: where it is no better, the value
 jumps as nodes move from one mode of a local latent to another, and shorter steps do not help"""
-MAX_K = {1: 47, 2: 23, 3: 11}
-"""Most nodes per dimension, by the dimension of the local blocks"""
+RULES = {1: (5, 11, 23, 47), 2: (5, 11, 23), 3: (5, 7, 11)}
+"""Nodes per dimension that are tried, by the dimension of the local blocks"""
 FINEST = 383
 """The same in one dimension where all nodes are evaluated in one call: where a likelihood is a step on the scale of the
 prior (a count of zero, sigma = 20), nodes farther apart than it is wide leave waves in the log density of x_S, and the
@@ -210,7 +210,7 @@ class QuadratureInner:
     @property
     def max_k(self) -> int:
         """Most nodes per dimension beyond which others reach farther instead"""
-        return self.k if self.wide else MAX_K[self.blocks.b]
+        return self.k if self.wide else RULES[self.blocks.b][-1]
 
     @property
     def finest_k(self) -> int:
@@ -224,6 +224,10 @@ class QuadratureInner:
         """About twice as many nodes per dimension, as long as that is not far too many together."""
         twice = 2 * self.k + 1
         return self.with_k(twice if twice**self.blocks.b <= 5000 else self.k + 6)
+
+    def next(self) -> "QuadratureInner":
+        """The rule to try where this one is not enough."""
+        return self.with_k(next((k for k in RULES[self.blocks.b] if k > self.k), self.finer().k))
 
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""
@@ -260,13 +264,13 @@ class QuadratureInner:
         """Integrate x out at theta, warm-started from `start.x_star`.
 
         Nodes that are enough around the mode of theta can be too few where the local latents vary much more: where the
-        search of x_S fails, or H_S is less than the data can make it, twice as many are taken.
+        search of x_S fails, or H_S is less than the data can make it, the next rule is taken.
         """
         point = self._evaluate(theta, start, gradient)
         enough = point.status is Status.CONVERGED and not point.integral.is_rough
         if enough or self.k >= self.finest_k or not np.isfinite(point.log_prior_theta):
             return point
-        finer = self.finer().evaluate(theta, start, gradient=gradient)
+        finer = self.next().evaluate(theta, start, gradient=gradient)
         n_newton, n_passes = finer.n_newton + point.n_newton, finer.n_passes + point.n_passes
         return changed(finer, n_newton=n_newton, n_passes=n_passes, refined=True)
 

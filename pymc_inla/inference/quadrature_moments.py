@@ -155,17 +155,22 @@ def _third_of_shared(adjoint: PartAdjoint, S) -> np.ndarray:
     integral, part, c = adjoint.integral, adjoint.part, adjoint.conditional
     f = c.functions
     AS = c.A_S @ S
-    by_pair = sparse.csr_array((np.zeros(part.n_m), (part.m_block, part.m_shared)), shape=(part.G, part.n_S))
     third = np.zeros(part.n_S)
     squares, cubes = AS**2, AS**3
-    to_block = sparse.csr_array((np.ones(f.n_eta), (part.row_block, np.arange(f.n_eta))), shape=(part.G + 1, f.n_eta))
+    rows = np.arange(f.n_eta)
+    to_block = sparse.csr_array((rows, (part.row_block, rows)), shape=(part.G + 1, f.n_eta))
     for at, likelihood in adjoint.likelihoods():
-        for p, W, deviation in zip(integral.p[at], likelihood.W, adjoint.deviation[at], strict=True):
-            by_pair.data = deviation
-            slope = by_pair @ S
-            curvature = (to_block @ (W[:, None] * squares))[:-1]
-            third += p[:-1] @ (slope**3 - 3.0 * slope * curvature)
+        slope = _multiply_each(part.m_ptr, part.m_shared, adjoint.deviation[at], S)
+        curvature = _multiply_each(to_block.indptr, to_block.indices, likelihood.W[:, to_block.data], squares)[:, :-1]
+        third += np.einsum("kg,kgs->s", integral.p[at][:, :-1], slope**3 - 3.0 * slope * curvature)
         eta = c.predictors(adjoint.z, integral.u[at])
         bars = np.zeros((len(eta), f.n_obs)), np.zeros((len(eta), f.n_eta)), -integral.p[at][:, part.row_block]
         third += f.log_likelihood_vjp_many(eta, c.theta, *bars)[0].sum(axis=0) @ cubes
     return third
+
+
+def _multiply_each(ptr, columns, values, M) -> np.ndarray:
+    """Products of sparse matrices of one pattern, whose values are the rows of (k, n), with M (m, s): (k, rows, s)"""
+    ends = ptr[1:] + ptr[-1] * np.arange(len(values))[:, None]
+    stacked = values.ravel(), np.tile(columns, len(values)), np.append(0, ends)
+    return (sparse.csr_array(stacked, shape=(ends.size, len(M))) @ M).reshape(*ends.shape, M.shape[1])

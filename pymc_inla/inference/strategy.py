@@ -405,5 +405,6 @@ def refine_k(current: ThetaPosterior, mode: ThetaMode, lower, upper, tolerance: 
             searched = True
             continue
         center = current.center
-        inner, current, searched, change = refined, ThetaPosterior.of(refined), False, None
+        inner = inner.next()
+        current, searched, change = ThetaPosterior.of(inner), False, None
         current.center = center
