@@ -12,6 +12,7 @@ class Status(Enum):
     NON_FINITE = "the log density or a derivative of it is not finite"
     LINE_SEARCH_FAILED = "no step length along the search direction increased the log density"
     BOUNDARY = "the optimum lies at the bound of the search region"
+    LOST_IN_ROUNDING = "rounding leaves nothing of the log density: prior precisions are too large for double precision"
 
     @property
     def ok(self) -> bool:

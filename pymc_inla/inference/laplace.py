@@ -312,6 +312,7 @@ class LaplaceInner:
         log_prior, log_prior_gradient = f.log_prior_theta(theta)
         mode = find_mode(f, self.system, theta, None if start is None else start.x_star)
         usable = mode.factor is not None and mode.factor.status.ok and np.isfinite(mode.log_joint)
+        usable = usable and mode.status is not Status.LOST_IN_ROUNDING
         if not (usable and np.isfinite(log_prior)):
             status = mode.status if not mode.status.ok else Status.NON_FINITE
             none = np.full(f.n_theta, np.nan) if gradient else None

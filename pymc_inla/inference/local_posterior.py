@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from pymc_inla.inference.local_conditional import Conditional, ConditionalPart
+from pymc_inla.inference.newton import LOST, rounding_of_quadratic
 from pymc_inla.inference.node_rules import Rule
 from pymc_inla.inference.parallel import map_in_order
 from pymc_inla.lgm import Likelihood
@@ -177,6 +178,12 @@ class LocalIntegral:
     def rounding(self) -> float:
         """About what rounding does to the value"""
         return self.conditional.rounding(self.x_S) + sum(part.rounding for part in self.parts)
+
+    @property
+    def lost(self) -> bool:
+        """Whether rounding leaves nothing of the prior of x_S"""
+        terms = np.abs(self.conditional.Q_SS) @ np.abs(self.x_S)
+        return rounding_of_quadratic(self.x_S, terms) > LOST
 
     @property
     def cancellation(self) -> float:

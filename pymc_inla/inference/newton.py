@@ -27,6 +27,9 @@ HALVINGS = 40
 RIDGES = (1e-6, 1e-3, 1.0, 1e3)
 """Multiples of the largest prior precision (at least 1) that are added where H is singular."""
 
+LOST = 2.0
+"""Rounding in log p(x | theta) from which on it is worth nothing; errors that were seen are a fifth of it"""
+
 
 @dataclass(frozen=True)
 class Mode:
@@ -60,6 +63,12 @@ def clamp(W: np.ndarray, functions: LGMFunctions) -> np.ndarray:
     return clamped
 
 
+def rounding_of_quadratic(x: np.ndarray, terms: np.ndarray) -> float:
+    """About what rounding does to x'Qx where terms = abs(Q) abs(x): the terms of Qx cancel where latents are alike that
+    a large prior precision ties together, as levels of an effect whose scale is 1e-8 to their mean."""
+    return float(np.finfo(float).eps * np.linalg.norm(x * terms))
+
+
 def find_mode(functions: LGMFunctions, system: System, theta, x_start=None, max_iterations=MAX_ITERATIONS) -> Mode:
     """Mode of p(x | theta, y).
 
@@ -73,14 +82,14 @@ def find_mode(functions: LGMFunctions, system: System, theta, x_start=None, max_
     Returns
     -------
     Mode
-        Its `status` is CONVERGED, MAX_ITERATIONS, LINE_SEARCH_FAILED, NOT_POSITIVE_DEFINITE (true H at the mode) or
-        NON_FINITE.
+        Its `status` is CONVERGED, MAX_ITERATIONS, LINE_SEARCH_FAILED, NOT_POSITIVE_DEFINITE (true H at the mode),
+        LOST_IN_ROUNDING or NON_FINITE.
     """
     search = _Search(functions, system, theta)
     best = None
     for start in search.starts(x_start):
         mode = search.run(start(), max_iterations)
-        if mode.status.ok:
+        if mode.status.ok or mode.status is Status.LOST_IN_ROUNDING:
             return mode
         if best is None or best.factor is None or mode.log_joint > best.log_joint:
             best = mode
@@ -231,4 +240,6 @@ class _Search:
 
     def result(self, at: _Iterate, factor: Factor | None, status: Status) -> Mode:
         counts = {"n_newton": self.n_newton, "n_passes": self.n_passes}
+        if rounding_of_quadratic(at.x, self.system.multiply_Q(np.abs(self.prior.Q), np.abs(at.x))) > LOST:
+            status = Status.LOST_IN_ROUNDING
         return Mode(at.x, at.eta, at.value, self.prior, self.design, at.likelihood, factor, status, **counts)

@@ -286,6 +286,8 @@ class QuadratureInner:
                 again, n_newton=again.n_newton + search.n_newton, n_passes=again.n_passes + search.n_passes
             )
         integral = search.integral
+        if integral is not None and integral.lost:
+            search = replace(search, factor=None, status=Status.LOST_IN_ROUNDING)
         if search.factor is None:
             x_star = x if integral is None else integral.x
             none = np.full(f.n_theta, np.nan) if gradient else None
