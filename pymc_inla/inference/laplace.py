@@ -148,7 +148,7 @@ class LaplacePoint:
         f = self.approximation.functions
         covariance = f.A_pattern.to_matrix(self.mode.design.A) @ self.mode.factor.solve(np.eye(f.n_x))
         if len(f.W_rows) == f.n_eta:
-            return self.third_derivative(np.ones(f.n_eta)) @ covariance**3
+            return self.third_derivative(np.ones(f.n_eta)) @ _cube(covariance)
         return np.array([self.third_derivative(v) @ v for v in covariance.T])
 
     def _local_third_cumulant(self) -> np.ndarray:
@@ -203,7 +203,7 @@ class LaplacePoint:
         if f.n_x * f.n_eta > self.approximation.skewness_budget or f.n_eta > MAX_DENSE_PREDICTORS:
             return A.power(3) @ self._local_third_cumulant()
         covariance = A @ self.mode.factor.solve(A.T.toarray())
-        return covariance**3 @ self.third_derivative(np.ones(f.n_eta))
+        return _cube(covariance) @ self.third_derivative(np.ones(f.n_eta))
 
     def sample(self, rng: np.random.Generator, m: int, *, densities: bool = True, repeatable: bool = False) -> Sample:
         """m draws from N(x* + shift, S), or from the copula."""
@@ -362,6 +362,11 @@ class LaplaceInner:
             A_bar = -S.A + eta_bar[Ap.rows] * x[Ap.indices] + g[Ap.rows] * v[Ap.indices]
             gradient = gradient + f.design_vjp(theta, A_bar, eta_bar)
         return gradient
+
+
+def _cube(a):
+    """a^3 elementwise: NumPy raises to the third power by `pow`, ten times slower"""
+    return a * a * a
 
 
 def _double_off_diagonal(values, functions: LGMFunctions) -> np.ndarray:

@@ -65,7 +65,7 @@ class LocalPart:
     @property
     def sums(self) -> ModuleType:
         """The sums over nodes and rows, compiled where that pays"""
-        return compiled_sums() if self.functions.n_eta > COMPILED[self.b] else node_sums
+        return compiled_sums() if self.functions.n_eta > COMPILED[self.b] or not self.small else node_sums
 
     def to_W(self, of_row) -> np.ndarray:
         """Numbers that are the same for all rows of a block, (..., n_eta), for the entries of W"""

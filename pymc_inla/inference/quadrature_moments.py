@@ -156,16 +156,17 @@ def _third_of_shared(adjoint: PartAdjoint, S) -> np.ndarray:
     f = c.functions
     AS = c.A_S @ S
     third = np.zeros(part.n_S)
-    squares, cubes = AS**2, AS**3
+    squares = AS**2
     rows = np.arange(f.n_eta)
     to_block = sparse.csr_array((rows, (part.row_block, rows)), shape=(part.G + 1, f.n_eta))
     for at, likelihood in adjoint.likelihoods():
         slope = _multiply_each(part.m_ptr, part.m_shared, adjoint.deviation[at], S)
         curvature = _multiply_each(to_block.indptr, to_block.indices, likelihood.W[:, to_block.data], squares)[:, :-1]
-        third += np.einsum("kg,kgs->s", integral.p[at][:, :-1], slope**3 - 3.0 * slope * curvature)
+        slope *= slope * slope - 3.0 * curvature
+        third += np.einsum("kg,kgs->s", integral.p[at][:, :-1], slope)
         eta = c.predictors(adjoint.z, integral.u[at])
         bars = np.zeros((len(eta), f.n_obs)), np.zeros((len(eta), f.n_eta)), -integral.p[at][:, part.row_block]
-        third += f.log_likelihood_vjp_many(eta, c.theta, *bars)[0].sum(axis=0) @ cubes
+        third += f.log_likelihood_vjp_many(eta, c.theta, *bars)[0].sum(axis=0) @ (AS * squares)
     return third
 
 
