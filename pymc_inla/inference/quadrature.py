@@ -227,7 +227,8 @@ class QuadratureInner:
 
     def next(self) -> "QuadratureInner":
         """The rule to try where this one is not enough."""
-        return self.with_k(next((k for k in RULES[self.blocks.b] if k > self.k), self.finer().k))
+        rules = RULES[self.blocks.b]
+        return self.with_k(rules[rules.index(self.k) + 1]) if self.k in rules[:-1] else self.finer()
 
     def with_k(self, k: int) -> "QuadratureInner":
         """The same model with another number of nodes."""

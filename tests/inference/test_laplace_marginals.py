@@ -159,9 +159,9 @@ def test_density_is_the_laplace_approximation_at_the_conditional_mode(name):
             np.testing.assert_allclose(found, [density(j, each) - density(j, 0.0) for each in t], atol=5e-3)
 
 
-@pytest.mark.parametrize("log_sd", [-12.0, -16.0])
+@pytest.mark.parametrize("log_sd", [-12.0, -15.0])
 def test_random_walk_that_hardly_moves(log_sd):
-    """All elements are one number then, whose density is known. Prior precisions of 1e14 hid it in the rounding of
+    """All elements are one number then, whose density is known. Prior precisions of 1e13 hid it in the rounding of
     x'Qx, several log units, where log p~(theta | y) had a peak of its own."""
     n, level = 15, -5.0
     y, steps = np.arange(n) % 3, np.diff(np.eye(n), axis=0)
