@@ -154,6 +154,20 @@ class BinomialLogit(ClosedForm):
         return eta_bar, np.zeros(len(theta))
 
 
+class BernoulliLogit(BinomialLogit):
+    """y ~ Bernoulli(1 / (1 + exp(-eta))): l = min(s eta, 0) - log(1 + exp(-abs(eta))) with s = 2 y - 1"""
+
+    def __init__(self, y):
+        super().__init__(y, np.ones_like(y))
+        self.s = 2.0 * y - 1.0
+
+    def _value(self, eta, rarer):
+        value = self.s * eta
+        np.minimum(value, 0.0, out=value)
+        value -= np.log1p(rarer, out=rarer)
+        return value
+
+
 class Normal(ClosedForm):
     """y ~ Normal(eta, sigma(theta)): l = -log(2 pi)/2 - log sigma - (y - eta)^2 / (2 sigma^2)
 

@@ -12,7 +12,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.shape import Reshape
 
-from pymc_inla.compile.families import BinomialLogit, Gamma, NegativeBinomial, Normal, Poisson
+from pymc_inla.compile.families import BernoulliLogit, BinomialLogit, Gamma, NegativeBinomial, Normal, Poisson
 from pymc_inla.compile.parameters import Parameters
 
 
@@ -54,7 +54,7 @@ def recognize_family(term, hyperparameters, compile_kwargs):
         if _counts(y) and np.all(y <= trials):
             return BinomialLogit(y, trials)
     if name == "BernoulliRV" and _is_unary(parameters[0], "Sigmoid", eta) and np.all((y == 0) | (y == 1)):
-        return BinomialLogit(y, np.ones_like(y))
+        return BernoulliLogit(y)
     if name == "NormalRV" and _strip(parameters[0]) is eta and _free_of(eta, parameters[1]):
         return Normal(y, of_theta(pt.log(parameters[1])))
     if name == "LogNormalRV" and np.all(y > 0) and _strip(parameters[0]) is eta and _free_of(eta, parameters[1]):

@@ -7,7 +7,8 @@ For a concentration of 1e20 each of them is 4e21, and what is left of their sum 
     log Gamma(a + c) - log Gamma(a) = c log(a + c) + [(a - 1/2) log(1 + c/a) - c] + S(a + c) - S(a)
 
 for large a, of which every part is as exact as c is; so are the derivatives, differences of polygamma functions.
-S is Stirling's series (NIST Handbook of Mathematical Functions, 5.11.1).
+S is Stirling's series (NIST Handbook of Mathematical Functions, 5.11.1). Smaller a are raised by the recurrence
+Gamma(a + 1) = a Gamma(a).
 """
 
 from functools import partial
@@ -27,8 +28,17 @@ from pymc_inla.compile.graph import is_elementwise, replace_nodes
 
 LARGE = 20.0
 """a from which on Stirling's series is exact to 1e-17"""
-BERNOULLI = special.bernoulli(14)[2::2]
-"""B_2, B_4, ..."""
+ORDERS = range(4)
+STIRLING = np.array(
+    [
+        [
+            (-1) ** order * factorial(2 * k + order - 2) / factorial(2 * k - 2) * bernoulli / (2 * k * (2 * k - 1))
+            for k, bernoulli in reversed(list(enumerate(special.bernoulli(14)[2::2], start=1)))
+        ]
+        for order in ORDERS
+    ]
+)
+"""Coefficients of the derivatives of Stirling's series, of the highest power first"""
 
 
 class Rising(ps.BinaryScalarOp):
@@ -61,55 +71,50 @@ class Rising(ps.BinaryScalarOp):
 
 
 def _rising(order, a, c):
-    """The same of arrays, each number by the form that it needs"""
-    a, c = np.broadcast_arrays(np.asarray(a, dtype=float), np.asarray(c, dtype=float))
-    large = a >= LARGE
-    with np.errstate(all="ignore"):
-        if large.all():
-            return _by_series(order, a, c, np)
-        result = np.empty(a.shape)
-        result[large] = _by_series(order, a[large], c[large], np)
-        result[~large] = _by_functions(order, a[~large], c[~large], NUMPY)
-    return result
+    """The same of arrays"""
+    from pymc_inla.compile.rising_kernels import rising
+
+    a, c = np.asarray(a, dtype=float), np.asarray(c, dtype=float)
+    if a.shape != c.shape:
+        a, c = np.broadcast_arrays(a, c)
+    return rising(order, a.ravel(), c.ravel()).reshape(a.shape)
 
 
-NUMPY = special.gammaln, special.psi, partial(special.polygamma, 1), partial(special.polygamma, 2)
-PYTENSOR = pt.gammaln, pt.psi, pt.tri_gamma, partial(pt.polygamma, 2)
-rising_0, rising_1, rising_2, rising_3 = (partial(_rising, order) for order in range(4))
-SCALARS = [Rising(order, name=f"rising_{order}") for order in range(4)]
+rising_0, rising_1, rising_2, rising_3 = (partial(_rising, order) for order in ORDERS)
+SCALARS = [Rising(order, name=f"rising_{order}") for order in ORDERS]
 log_rising = Elemwise(SCALARS[0])
+FUNCTIONS = pt.gammaln, pt.psi, pt.tri_gamma, partial(pt.polygamma, 2)
+"""log Gamma and its derivatives"""
 
 
-def _by_functions(order, a, c, functions):
-    return functions[order](a + c) - functions[order](a)
-
-
-def _by_series(order, a, c, of):
-    """`of` has log and log1p"""
-    b = a + c
-    if order == 0:
-        return c * of.log(b) + ((a - 0.5) * of.log1p(c / a) - c) + (_stirling(0, b) - _stirling(0, a))
-    # ratios, as powers of a overflow
-    r, s = 1.0 / a, 1.0 / b
-    difference = c * r * s
-    if order == 1:
-        leading = of.log1p(c / a) + 0.5 * difference
-    elif order == 2:
-        leading = -difference - 0.5 * difference * (r + s)
-    else:
-        leading = difference * (r + s) + difference * (r * r + r * s + s * s)
-    return leading + (_stirling(order, b) - _stirling(order, a))
-
-
-def _stirling(order, x):
+def stirling(order, x):
     """Derivative of S(x) = sum_k B_2k / (2k (2k - 1) x^(2k - 1)) by Horner's rule"""
     inverse = 1.0 / x
     square, total = inverse * inverse, 0.0
-    for k in range(len(BERNOULLI), 0, -1):
-        n = 2 * k - 1
-        slope = (-1) ** order * factorial(n + order - 1) / factorial(n - 1)
-        total = total * square + slope * BERNOULLI[k - 1] / (2 * k * n)
+    for coefficient in STIRLING[order]:
+        total = total * square + coefficient
     return total * inverse ** (order + 1)
+
+
+def series_of(log, log1p, stirling):
+    """The derivative of any order for large a, written in these functions"""
+
+    def series(order, a, c):
+        b = a + c
+        if order == 0:
+            return c * log(b) + ((a - 0.5) * log1p(c / a) - c) + (stirling(0, b) - stirling(0, a))
+        # ratios, as powers of a overflow
+        r, s = 1.0 / a, 1.0 / b
+        difference = c * r * s
+        if order == 1:
+            leading = log1p(c / a) + 0.5 * difference
+        elif order == 2:
+            leading = -difference - 0.5 * difference * (r + s)
+        else:
+            leading = difference * (r + s) + difference * (r * r + r * s + s * s)
+        return leading + (stirling(order, b) - stirling(order, a))
+
+    return series
 
 
 def written_out(node) -> Variable | None:
@@ -118,8 +123,9 @@ def written_out(node) -> Variable | None:
         return None
     (a, c), order = node.inputs, node.op.scalar_op.order
     large = a >= LARGE
-    series = _by_series(order, pt.switch(large, a, LARGE), c, pt)
-    return pt.switch(large, series, _by_functions(order, pt.switch(large, LARGE, a), c, PYTENSOR))
+    by_series = series_of(pt.log, pt.log1p, stirling)(order, pt.switch(large, a, LARGE), c)
+    moderate, function = pt.switch(large, LARGE, a), FUNCTIONS[order]
+    return pt.switch(large, by_series, function(moderate + c) - function(moderate))
 
 
 def rising_factorials(expression: Variable) -> Variable:

@@ -35,7 +35,7 @@ blocks is exact to `ENOUGH` is used. One sd is exact to 1e-8 for a Gaussian; too
 much less than a posterior sd (binary data, large sigma)."""
 WIDE = ((1 / 256, (8, 4, 2, 1)),)
 """The same for nodes that reach as far as those of a wide rule, in units of s: 0.24 to 0.03 posterior sd at the mean"""
-FARTHEST = 4
+FARTHEST = 2
 """Draws of x_S at which nodes are chosen, too"""
 ENOUGH = 0.01
 """Relative error of an importance weight by the errors of log I_g: their sum over all blocks, and the root of the sum
