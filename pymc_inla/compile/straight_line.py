@@ -35,21 +35,28 @@ class StraightLine:
         self.steps = []
         for node in self.nodes:
             sources = [slot(variable) for variable in node.inputs]
-            self.steps.append((_call(node), sources, [slot(variable) for variable in node.outputs]))
+            self.steps.append((_call(node), sources, [slot(variable) for variable in node.outputs], []))
         self.outputs = [(slot(variable), _is_array(variable)) for variable in graph.outputs]
+        # memory that is let go where a value is not needed any more is used again while it is in the cache
+        needed = {at for at, _ in self.outputs}
+        for _, sources, targets, done in reversed(self.steps):
+            done += set(sources + targets) - needed
+            needed.update(sources + targets)
 
     def __call__(self, *arguments):
         values = self.values.copy()
         for at, argument in zip(self.inputs, arguments, strict=True):
             values[at] = argument
         with np.errstate(all="ignore"):
-            for call, sources, targets in self.steps:
+            for call, sources, targets, done in self.steps:
                 result = call(*[values[at] for at in sources])
                 if len(targets) == 1:
                     values[targets[0]] = result
                 else:
                     for at, value in zip(targets, result, strict=True):
                         values[at] = value
+                for at in done:
+                    values[at] = None
         found = [np.asarray(values[at]) if array else values[at] for at, array in self.outputs]
         return found[0] if self.single else found
 

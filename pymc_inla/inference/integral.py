@@ -209,8 +209,8 @@ def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tupl
     d = grid.z.shape[1]
     width = {1: 0.2, 2: 0.5, 3: 0.8}[d] * np.sqrt(np.diag(covariance)) + 1e-300
     box = np.floor(grid.z / width).astype(np.int64)
-    _, index = np.unique(box, axis=0, return_inverse=True)
-    index = index.reshape(-1)
+    box -= box.min(0)
+    _, index = np.unique(np.ravel_multi_index(tuple(box.T), box.max(0) + 1), return_inverse=True)
     weights = np.bincount(index, mass)
     keep = weights > 1e-9
     total = np.where(weights > 0, weights, 1.0)[:, None]
