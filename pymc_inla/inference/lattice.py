@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-BRACKETS, FINE_BRACKETS, FEW = 257, 513, 50
+BRACKETS, FINE_BRACKETS, FEW = 257, 1025, 50
 """Values of theta_j between which a quantile is bracketed: for a few probabilities, and for many"""
 EMPTY = 1e-14
 """Mass of a line that adds nothing to the sums: most lines in the corners of a box of three"""
@@ -82,7 +82,7 @@ class LatticeMarginal:
         return np.maximum(self._sum(self.density, theta, inside=True), 0.0) / abs(self.slope)
 
     def quantiles(self, probabilities) -> np.ndarray:
-        """Of a few probabilities to many digits; of many, as for draws, linear between 513 values: to 1e-4 sd."""
+        """Of a few probabilities to many digits; of many, as for draws, linear between 1025 values."""
         p = np.asarray(probabilities, dtype=float)
         if len(p) > FEW:
             return np.interp(p, *self._table(FINE_BRACKETS))
