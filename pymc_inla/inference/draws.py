@@ -43,6 +43,8 @@ FITS, MORE_CENTERS = 0.3, 3
 again with more centers, and how many times as many"""
 MAX_DENSITY_WORK = 2e7
 """Draws times size of the model up to which the densities of the draws are computed."""
+FOLLOWED = 10_000
+"""Size of the model up to which draws follow theta however many they are, which takes no pass over the data per draw"""
 MOST_TIMES = 10
 """As many draws per draw asked for are made where the weights leave few of them"""
 SHAPE_WORK = 4e6
@@ -105,13 +107,15 @@ def draw_joint(
         n_x + n_eta, which decides how many values of theta are evaluated.
     """
     densities = n_draws * size <= MAX_DENSITY_WORK
+    follows = densities or size <= FOLLOWED
     centers = n_distinct(size, integral.density.d, n_draws)
-    drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities)
+    drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities, follows=follows)
     if drawn.off > FITS:
         centers = min(MORE_CENTERS * centers, n_draws)
-        drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities)
+        drawn = _propose(posterior, integral, n_draws, seed, centers, densities=densities, follows=follows)
     if not densities:
-        return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, np.nan, np.nan, False, np.nan, np.nan)
+        nothing = np.nan, np.nan, False, np.nan, np.nan
+        return Draws(drawn.theta, drawn.x, drawn.log_p, drawn.log_q, *nothing, off=drawn.off)
     smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     times, weighted = 1, k_hat < GOOD_K
     if weighted:
@@ -119,7 +123,7 @@ def draw_joint(
     elif integral.method == "none" and GOOD_EFFICIENCY < efficiency < NEARLY_EQUAL and n_draws >= FEW:
         times = min(MOST_TIMES, SHAPE_WORK // (n_draws * size))
     if times > 1:
-        drawn = _propose(posterior, integral, int(times) * n_draws, seed, centers, densities=True)
+        drawn = _propose(posterior, integral, int(times) * n_draws, seed, centers, densities=True, follows=True)
         smooth, k_hat, efficiency = _weights(drawn.log_ratio)
     n = len(smooth)
     evidence, evidence_error = np.nan, np.nan
@@ -171,6 +175,7 @@ def _propose(
     n_centers: int,
     *,
     densities: bool,
+    follows: bool,
 ) -> _Proposal:
     """Draws of theta from the integrated density, and of x by the centers nearest to them."""
     theta_seed, x_seed, order_seed, compare_seed = seed.spawn(4)
@@ -180,8 +185,7 @@ def _propose(
     if moves:
         theta = draw_theta(integral.density, n_draws, rng)
         theta = theta if d <= 2 else _spread(theta, integral.density, rng)
-        # not where a pass over the data per draw is too dear
-        degree = degree_of(d, len(centers), n_draws, posterior.bytes_per_point) if densities else 0
+        degree = degree_of(d, len(centers), n_draws, posterior.bytes_per_point) if follows else 0
         far = int(FAR * len(centers)) if degree else 0
         centers, owner = _k_means(theta, centers[far:], integral)
         if far:

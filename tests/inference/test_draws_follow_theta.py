@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm, poisson
 
 import pymc_inla as pmi
+from pymc_inla.inference import draws as draws_module
 
 TIMES = 50
 
@@ -41,8 +42,10 @@ def exact(y):
     return m, np.sqrt(weight @ np.array(second) - m**2), weight @ np.array(log_likelihood)
 
 
-@pytest.mark.parametrize("centered", [False, True])
-def test_a_random_walk_in_both_parametrizations(centered):
+@pytest.mark.parametrize(("centered", "most_work"), [(False, 1e7), (True, 1e7), (False, 1e4)])
+def test_a_random_walk_in_both_parametrizations(centered, most_work, monkeypatch):
+    """Also with more draws than their densities are computed of."""
+    monkeypatch.setattr(draws_module, "MAX_DENSITY_WORK", most_work)
     y = walk(0.08)
     with pm.Model() as model:
         step, noise = pm.HalfNormal("step", 0.5), pm.LogNormal("noise", np.log(0.08), 0.3)
