@@ -158,7 +158,7 @@ class BernoulliLogit(BinomialLogit):
     """y ~ Bernoulli(1 / (1 + exp(-eta))): l = min(s eta, 0) - log(1 + exp(-abs(eta))) with s = 2 y - 1"""
 
     def __init__(self, y):
-        super().__init__(y, np.ones_like(y))
+        self.y, self.trials, self.n = y, np.ones(len(y)), len(y)
         self.s = 2.0 * y - 1.0
 
     def _value(self, eta, rarer):

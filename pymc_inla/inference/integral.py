@@ -14,6 +14,7 @@ from pymc_inla.inference.hyper_mode import ThetaMode
 from pymc_inla.inference.lattice import LatticeDensity
 from pymc_inla.inference.theta_posterior import Evaluation
 from pymc_inla.lgm import QUANTILES
+from pymc_inla.linalg.distinct import number_distinct
 
 FINE = {1: 2001, 2: 181, 3: 61}
 """Points per axis of the fine grid on which the interpolant is integrated; with one axis more where nodes are close."""
@@ -210,7 +211,8 @@ def _aggregate(grid: FineGrid, mass: np.ndarray, covariance: np.ndarray) -> tupl
     width = {1: 0.2, 2: 0.5, 3: 0.8}[d] * np.sqrt(np.diag(covariance)) + 1e-300
     box = np.floor(grid.z / width).astype(np.int64)
     box -= box.min(0)
-    _, index = np.unique(np.ravel_multi_index(tuple(box.T), box.max(0) + 1), return_inverse=True)
+    shape = box.max(0) + 1
+    _, index = number_distinct(np.ravel_multi_index(tuple(box.T), shape), int(np.prod(shape)))
     weights = np.bincount(index, mass)
     keep = weights > 1e-9
     total = np.where(weights > 0, weights, 1.0)[:, None]

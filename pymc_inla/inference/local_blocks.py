@@ -19,9 +19,10 @@ import numpy as np
 from scipy import linalg
 
 from pymc_inla.inference.local_design import LocalDesign, SplitDesign
-from pymc_inla.inference.local_part import LocalPart, divide, number_distinct
+from pymc_inla.inference.local_part import LocalPart, divide
 from pymc_inla.inference.observation_order import one_predictor_each
 from pymc_inla.lgm import LGMFunctions
+from pymc_inla.linalg.distinct import number_distinct
 from pymc_inla.linalg.partition import Partition
 
 MAX_SHARED = 3000

@@ -124,16 +124,6 @@ def compiled_sums() -> ModuleType:
     return node_kernels
 
 
-def number_distinct(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct keys, ascending, and the number of each key among them, for keys 0..size-1: `numpy.unique` without
-    sorting where a table of all possible keys is no longer than the keys."""
-    if size > len(keys):
-        return np.unique(keys, return_inverse=True)
-    present = np.zeros(size, dtype=bool)
-    present[keys] = True
-    return np.flatnonzero(present), (np.cumsum(present) - 1)[keys]
-
-
 def divide(whole: LocalPart, n_rows: int) -> tuple[LocalPart, ...]:
     """Parts of about n_rows linear predictors, in order; the whole alone where it cannot be divided: rows are not in
     the order of their blocks, or the likelihood is one piece."""
